@@ -15,7 +15,6 @@ use crate::fold::State;
 use crate::log::{AnyLog, EventLog, PAGE_MAX, Subjects};
 use crate::model::Seq;
 use crate::model::nearest::{did_you_mean, nearest};
-use crate::view::event::describe;
 use crate::view::text::one_line;
 
 /// Largest number of subjects that are suggested for a name.
@@ -214,7 +213,7 @@ pub(crate) fn print(out: &mut impl Write, record: &Record, json: bool) -> Result
         record.seq,
         record.recorded_at,
         record.kind,
-        one_line(&describe(&event), 140)
+        one_line(&event.to_string(), 140)
     )?;
     Ok(())
 }

@@ -116,6 +116,12 @@ macro_rules! kinds {
             $(#[$group_doc])*
             macro_rules! $group {
                 () => { $($crate::event::Event::$variant(_))|* };
+                ($event:expr, $payload:ident => $of:expr) => {
+                    match $event {
+                        $($crate::event::Event::$variant($payload) => Some($of),)*
+                        _ => None,
+                    }
+                };
             }
             pub(crate) use $group;
         )*
@@ -175,16 +181,19 @@ kinds! {
         MessageRetried = "message_retried" v 1;
         MessageTimeReplaced = "message_time_replaced" v 1;
     }
-    /// Commands of operators.
-    words {
-        RebuildCancelRequested = "rebuild_cancel_requested" v 2;
-        CollectionCreated = "collection_created" v 2;
-        CollectionEdited = "collection_edited" v 2;
+    /// Commands of operators about one package. Each payload has `collection`, `package` and `by`.
+    package_settings {
         PackageTracked = "package_tracked" v 1;
         PackageUntracked = "package_untracked" v 1;
         PackagePrioritySet = "package_priority_set" v 1;
         PackageArchOverrideSet = "package_arch_override_set" v 1;
         PackageSkipResolutionSet = "package_skip_resolution_set" v 1;
+    }
+    /// Other commands of operators.
+    words {
+        RebuildCancelRequested = "rebuild_cancel_requested" v 2;
+        CollectionCreated = "collection_created" v 2;
+        CollectionEdited = "collection_edited" v 2;
         SubmissionsPaused = "submissions_paused" v 1;
         SubmissionsResumed = "submissions_resumed" v 1;
         MessageDismissed = "message_dismissed" v 1;
@@ -208,6 +217,11 @@ pub fn collection_subject(collection: &str, package: Option<&str>) -> String {
 }
 
 impl Event {
+    /// Returns the collection and the package that an operator set something for.
+    pub fn setting_of(&self) -> Option<(&Name, &Name)> {
+        package_settings!(self, set => (&set.collection, &set.package))
+    }
+
     /// Returns what the event is about, as a path: `HUB/package/NAME`, `HUB/tag/NAME`,
     /// `HUB/target/NAME`, `HUB/repo/ID`, `HUB/reconciliation`, `HUB/policy/NAME`,
     /// `collection/NAME[/PACKAGE]`, `inbox` or `engine`. Reading by subject gives the history of
@@ -264,6 +278,110 @@ impl Event {
             Self::PackagePrioritySet(e) => of_collection(&e.collection, &e.package),
             Self::PackageArchOverrideSet(e) => of_collection(&e.collection, &e.package),
             Self::PackageSkipResolutionSet(e) => of_collection(&e.collection, &e.package),
+        }
+    }
+}
+
+impl fmt::Display for Event {
+    /// Says the event in a few words, for pages, commands and causes.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::BuildChanged(e) => {
+                write!(f, "build {} {}-{}-{} is {:?}", e.build_id, e.name, e.version, e.release, e.state)
+            }
+            Self::BuildTagged(e) => write!(f, "{}-{}-{} tagged into {}", e.name, e.version, e.release, e.tag),
+            Self::BuildUntagged(e) => write!(f, "{}-{}-{} untagged from {}", e.name, e.version, e.release, e.tag),
+            Self::BuildrootRecorded(e) => {
+                write!(f, "buildroot of task {} on {}: {} packages", e.task_id, e.arch, e.count)
+            }
+            Self::PackageListChanged(e) => write!(f, "{} in the list of {}: {:?}", e.package, e.tag, e.action),
+            Self::TagObserved(e) if e.gone => write!(f, "tag {} does not exist", e.tag),
+            Self::TagObserved(e) => write!(f, "configuration of tag {}", e.tag),
+            Self::TargetObserved(e) => match (&e.build_tag, &e.dest_tag) {
+                (Some(b), Some(d)) => write!(f, "target {}: from {b} into {d}", e.target),
+                _ => write!(f, "target {} does not exist", e.target),
+            },
+            Self::RepoInitialised(e) => write!(f, "repository {} of {} begun", e.repo_id, e.tag),
+            Self::RepoReady(e) => write!(f, "repository {} of {} ready", e.repo_id, e.tag),
+            Self::RepoExpired(e) => write!(f, "repository {} of {} expired", e.repo_id, e.tag),
+            Self::RepoDeleted(e) => write!(f, "repository {} of {} deleted", e.repo_id, e.tag),
+            Self::TaskChanged(e) => write!(f, "task {} for {} is {:?}", e.task_id, e.package, e.state),
+            Self::TaskVanished(e) => write!(f, "task {} for {} is not known to the hub any more", e.task_id, e.package),
+            Self::SubmissionsPaused(e) => match &e.collection {
+                Some(c) => write!(f, "submissions of {c} paused: {}", e.reason),
+                None => write!(f, "all submissions paused: {}", e.reason),
+            },
+            Self::SubmissionsResumed(e) => match &e.collection {
+                Some(c) => write!(f, "submissions of {c} resumed"),
+                None => f.write_str("submissions resumed"),
+            },
+            Self::Reconciled(e) => {
+                write!(f, "reconciled through {}: {} missed, {} invented", e.through, e.missed, e.invented)
+            }
+            Self::PolicyAdopted(e) => write!(f, "policy {} adopted", e.digest.chars().take(12).collect::<String>()),
+            Self::Tick(e) => write!(f, "it is {}", e.now),
+            Self::RepoResolved(e) => write!(
+                f,
+                "{} {} on {}{}: {} resolve, {} do not, {} news",
+                e.collection,
+                e.repo_id,
+                e.arch,
+                if e.tracked.is_some() { ", only what is tracked" } else { "" },
+                e.resolved,
+                e.unresolved,
+                e.packages.len()
+            ),
+            Self::RepoNotResolved(e) => write!(f, "{} {}: {}", e.collection, e.repo_id, e.reason),
+            Self::BuildrootResolved(e) => write!(f, "build group of {} installs on {}", e.collection, e.arch),
+            Self::BuildrootBroken(e) => {
+                write!(f, "build group of {} broken on {}: {}", e.collection, e.arch, e.problems.join("; "))
+            }
+            Self::PredictionCompared(e) => write!(
+                f,
+                "buildroot of task {} on {}: {:?} ({} missing, {} extra, {} in another version)",
+                e.task_id, e.arch, e.prediction, e.missing, e.extra, e.differing
+            ),
+            Self::DependenciesMeasured(e) => {
+                write!(f, "{} on {}: {} dependencies differ from its last build", e.package, e.arch, e.moves.len())
+            }
+            Self::EvaluationMade(e) => write!(f, "{} of {} packages chosen", e.chosen.len(), e.considered),
+            Self::RebuildRequested(e) => write!(f, "rebuild of {} decided", e.nvr),
+            Self::RebuildSubmitted(e) => write!(f, "{} of {} is task {}", e.rebuild, e.package, e.task_id),
+            Self::RebuildRefused(e) => write!(f, "{} of {} refused: {}", e.rebuild, e.package, e.reason),
+            Self::RebuildNotSubmitted(e) => write!(f, "{} of {} not submitted: {}", e.rebuild, e.package, e.reason),
+            Self::RebuildFinished(e) => write!(f, "task {} for {}: {} ({})", e.task_id, e.package, e.outcome, e.reason),
+            Self::PolicyRefused(e) => {
+                let then = if e.falls_back {
+                    "rebuilds are not bound to repositories"
+                } else {
+                    "rebuilds of the collection stop"
+                };
+                write!(f, "{} of {} refuses task {} of {}: {then}", e.policy, e.hub, e.task_id, e.package)
+            }
+            Self::PolicyAllowed(e) => write!(f, "{} of {} allowed task {}", e.policy, e.hub, e.task_id),
+            Self::RebuildCancelRequested(e) => match (e.task_id, e.rebuild) {
+                (Some(task), _) => write!(f, "task {task} to be cancelled: {}", e.reason),
+                (None, Some(rebuild)) => write!(f, "{rebuild} of {} to be cancelled: {}", e.package, e.reason),
+                (None, None) => write!(f, "a rebuild of {} to be cancelled: {}", e.package, e.reason),
+            },
+            Self::PackageStateChanged(e) => match e.old {
+                Some(old) => write!(f, "{} {old} -> {}: {}", e.package, e.new, e.reason),
+                None => write!(f, "{} {}: {}", e.package, e.new, e.reason),
+            },
+            Self::PackageReasonChanged(e) => write!(f, "{} is still {}, now {}", e.package, e.state, e.reason),
+            Self::CollectionStateChanged(e) => write!(f, "buildroot of {}: {} -> {}", e.collection, e.old, e.new),
+            Self::CollectionCreated(e) => write!(f, "collection {} made", e.collection),
+            Self::CollectionEdited(e) => write!(f, "collection {} edited", e.collection),
+            Self::PackageTracked(e) => write!(f, "{} tracked", e.package),
+            Self::PackageUntracked(e) => write!(f, "{} untracked", e.package),
+            Self::PackagePrioritySet(e) => write!(f, "{:?} priority of {}: {}", e.kind, e.package, e.points),
+            Self::PackageArchOverrideSet(e) => {
+                write!(f, "architectures of {}: {}", e.package, e.arches.as_deref().unwrap_or("no override"))
+            }
+            Self::PackageSkipResolutionSet(e) => write!(f, "{}: skip resolution {}", e.package, e.skip),
+            Self::MessageTimeReplaced(e) => write!(f, "message {} says {}, taken for {}", e.message, e.said, e.taken),
+            Self::MessageDismissed(e) => write!(f, "message {} dismissed: {}", e.message, e.reason),
+            Self::MessageRetried(e) => write!(f, "message {} retried, understood: {}", e.message, e.understood),
         }
     }
 }

@@ -19,21 +19,8 @@ pub mod upcast;
 
 pub use command_id::CommandId;
 pub use envelope::{ChainHash, Envelope, FactId, NewEvent, Record, Source};
-pub use facts::{
-    BuildChanged, BuildTagged, BuildUntagged, BuildrootRecorded, ChildTask, ExternalRepo, GroupDefinition, Inheritance,
-    PackageListAction, PackageListChanged, Reconciled, RepoDeleted, RepoExpired, RepoInitialised, RepoReady,
-    TagObserved, TargetObserved, TaskChanged, TaskFault, TaskVanished,
-};
+pub use facts::*;
 pub use kinds::{DecodeError, Event, KINDS, Kind};
-pub(crate) use kinds::{findings, hub_facts, observations, words};
-pub use koschei::{
-    BuildrootBroken, BuildrootResolved, Chosen, CollectionStateChanged, DependenciesMeasured, DependencyMove,
-    EvaluationMade, MessageDismissed, MessageRetried, MessageTimeReplaced, PackageReasonChanged, PackageResolved,
-    PackageStateChanged, PolicyAdopted, PolicyAllowed, PolicyRefused, Prediction, PredictionCompared, PriorityParts,
-    RebuildCancelRequested, RebuildFinished, RebuildInputs, RebuildNotSubmitted, RebuildRefused, RebuildRequested,
-    RebuildSubmitted, RepoNotResolved, RepoResolved, Tick, Trigger,
-};
-pub use operator::{
-    BuildsOn, CollectionCreated, CollectionEdited, CollectionSettings, PackageArchOverrideSet, PackagePrioritySet,
-    PackageSkipResolutionSet, PackageTracked, PackageUntracked, PriorityKind, SubmissionsPaused, SubmissionsResumed,
-};
+pub(crate) use kinds::{findings, hub_facts, observations, package_settings, words};
+pub use koschei::*;
+pub use operator::*;

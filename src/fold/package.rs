@@ -5,7 +5,7 @@ use smol_str::SmolStr;
 
 use super::arch::Allowed;
 use super::evidence::{Evidence, EvidenceKind};
-use crate::event::{DependencyMove, RebuildInputs};
+use crate::event::{DependencyMove, Event, PriorityKind, RebuildInputs, findings, hub_facts, observations, words};
 use crate::model::arch::ArchOverride;
 use crate::model::{BuildId, Name, Outcome, PackageState, RebuildId, RepoId, Timestamp};
 
@@ -176,6 +176,38 @@ pub fn stands_for(text: &str) -> u64 {
 }
 
 impl Package {
+    /// Takes over what an operator set for the package. Returns `false` if an override of its
+    /// architectures cannot be read; the package has none then.
+    #[must_use]
+    pub(super) fn set(&mut self, event: &Event) -> bool {
+        match event {
+            Event::PackageTracked(_) => self.tracked = Some(true),
+            Event::PackageUntracked(_) => self.tracked = Some(false),
+            Event::PackagePrioritySet(e) => match e.kind {
+                PriorityKind::Manual => {
+                    self.manual_points = e.points;
+                    self.manual_kept = self.open_rebuild.is_some() || self.running > 0;
+                }
+                PriorityKind::Static => self.static_points = e.points,
+            },
+            Event::PackageArchOverrideSet(e) => {
+                let read = e.arches.as_deref().map(str::parse::<ArchOverride>).transpose();
+                let readable = read.is_ok();
+                self.arch_override = read.ok().flatten().map(Box::new);
+                return readable;
+            }
+            Event::PackageSkipResolutionSet(e) => self.skip_resolution = e.skip,
+            hub_facts!() | observations!() | findings!() | words!() => {}
+        }
+        true
+    }
+
+    /// Returns whether a setting of an operator would change nothing.
+    pub fn has(&self, event: &Event) -> bool {
+        let mut then = self.clone();
+        then.set(event) && then == *self
+    }
+
     /// Uses up the manual points, after a rebuild was submitted or came to a result.
     pub(super) fn use_manual_points(&mut self) {
         if !self.manual_kept {

@@ -15,8 +15,7 @@ use super::refusal::Refusal;
 use super::repo::Repo;
 use super::tag::{Tag, Untagged};
 use super::task::Task;
-use crate::event::{Envelope, Event, PriorityKind, RebuildInputs, Source};
-use crate::model::arch::ArchOverride;
+use crate::event::{Envelope, Event, RebuildInputs, Source, package_settings};
 use crate::model::koji::{BuildState, RepoState};
 use crate::model::{BuildId, Hub, Name, Outcome, PackageState, RebuildId, RepoId, Seq, TaskId, Timestamp};
 
@@ -311,29 +310,7 @@ impl State {
             },
             Event::CollectionCreated(c) => self.collection_set(&c.collection, &c.settings),
             Event::CollectionEdited(c) => self.collection_set(&c.collection, &c.settings),
-            Event::PackageTracked(p) => self.with_package(&p.collection, &p.package, |p| p.tracked = Some(true)),
-            Event::PackageUntracked(p) => self.with_package(&p.collection, &p.package, |p| p.tracked = Some(false)),
-            Event::PackagePrioritySet(p) => self.with_package(&p.collection, &p.package, |x| match p.kind {
-                PriorityKind::Manual => {
-                    x.manual_points = p.points;
-                    x.manual_kept = x.open_rebuild.is_some() || x.running > 0;
-                }
-                PriorityKind::Static => x.static_points = p.points,
-            }),
-            Event::PackageArchOverrideSet(p) => {
-                let read = p.arches.as_deref().map(str::parse::<ArchOverride>).transpose();
-                // The override was checked when it was set. If this version cannot read it, the
-                // package has none.
-                let read = read.unwrap_or_else(|_| {
-                    self.anomaly("architecture override that cannot be read");
-                    None
-                });
-                self.with_package(&p.collection, &p.package, |x| x.arch_override = read.map(Box::new));
-                self.rejudge(&p.collection, &p.package);
-            }
-            Event::PackageSkipResolutionSet(p) => {
-                self.with_package(&p.collection, &p.package, |x| x.skip_resolution = p.skip);
-            }
+            package_settings!() => self.package_set(&e.event),
             Event::SubmissionsPaused(p) => self.set_pause(p.collection.as_ref(), Some(&p.reason)),
             Event::SubmissionsResumed(p) => {
                 self.set_pause(p.collection.as_ref(), None);
@@ -356,6 +333,20 @@ impl State {
         let i = c.package_index(package);
         change(&mut c.packages[i]);
         self.touch(index, i);
+    }
+
+    fn package_set(&mut self, event: &Event) {
+        let Some((collection, package)) = event.setting_of() else { return };
+        let mut read = true;
+        self.with_package(collection, package, |p| read = p.set(event));
+        // The override was checked when it was set. If this version cannot read it, the package has
+        // none.
+        if !read {
+            self.anomaly("architecture override that cannot be read");
+        }
+        if matches!(event, Event::PackageArchOverrideSet(_)) {
+            self.rejudge(collection, package);
+        }
     }
 
     fn rejudge(&mut self, collection: &Name, package: &Name) {

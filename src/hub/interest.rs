@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::event::{Event, findings, words};
+use crate::event::{Event, findings, package_settings, words};
 use crate::fold::{HubState, State};
 use crate::log::Incoming;
 use crate::message::koji_message::{self, Context, Interpretation};
@@ -236,6 +236,7 @@ pub fn hint(message: &Incoming, context: &Context, state: &State) -> Hint {
         | Event::RepoDeleted(_)
         | Event::TaskVanished(_)
         | findings!()
+        | package_settings!()
         | words!() => none,
     }
 }

@@ -10,7 +10,9 @@ use std::time::Duration;
 pub use saying::{Checked, Reception, SayError};
 use serde::{Deserialize, Serialize};
 
-use crate::event::{CollectionSettings, Event, findings, hub_facts, observations};
+use crate::event::{
+    CollectionSettings, Event, PackageArchOverrideSet, findings, hub_facts, observations, package_settings,
+};
 use crate::fold::{Collection, State};
 use crate::log::Incoming;
 use crate::model::arch::ArchOverride;
@@ -107,6 +109,9 @@ pub fn check(state: &State, event: &Event) -> Result<(), String> {
             Err(format!("there is no collection `{name}`{near}"))
         }
     };
+    if let Some((name, _)) = event.setting_of() {
+        collection(name)?;
+    }
     match event {
         Event::CollectionCreated(c) if c.collection.is_empty() || c.collection.contains(['/', ' ', '\t', '\n']) => {
             Err(format!("`{}` is no name for a collection: no spaces and slashes, and not nothing", c.collection))
@@ -116,16 +121,11 @@ pub fn check(state: &State, event: &Event) -> Result<(), String> {
             true => Err(format!("there is a collection `{}` already; edit it instead", c.collection)),
         },
         Event::CollectionEdited(c) => collection(&c.collection).and_then(|()| builds_on(state, &c.settings)),
-        Event::PackageTracked(p) => collection(&p.collection),
-        Event::PackageUntracked(p) => collection(&p.collection),
-        Event::PackagePrioritySet(p) => collection(&p.collection),
-        Event::PackageSkipResolutionSet(p) => collection(&p.collection),
-        Event::PackageArchOverrideSet(p) => {
-            collection(&p.collection)?;
-            let known = state.collections.get(&p.collection).map(Collection::known_arches).unwrap_or_default();
-            let check = |text: &str| text.parse::<ArchOverride>().and_then(|o| o.check(&known));
-            p.arches.as_deref().map_or(Ok(()), check).map_err(|e| e.to_string())
+        Event::PackageArchOverrideSet(PackageArchOverrideSet { collection, arches: Some(arches), .. }) => {
+            let known = state.collections.get(collection).map(Collection::known_arches).unwrap_or_default();
+            arches.parse::<ArchOverride>().and_then(|o| o.check(&known)).map_err(|e| e.to_string())
         }
+        package_settings!() => Ok(()),
         // Only the inbox knows whether the message is set aside.
         Event::MessageDismissed(d) => reason(&d.reason).map(drop),
         Event::SubmissionsPaused(p) => p.collection.as_deref().map_or(Ok(()), collection),
@@ -175,18 +175,14 @@ fn builds_on(state: &State, settings: &CollectionSettings) -> Result<(), String>
 /// Puts the stand-in of a person into an event.
 pub fn sign(event: &mut Event, person: PersonId) {
     let by = match event {
-        Event::PackageTracked(e) => &mut e.by,
-        Event::PackageUntracked(e) => &mut e.by,
-        Event::PackagePrioritySet(e) => &mut e.by,
-        Event::PackageArchOverrideSet(e) => &mut e.by,
-        Event::PackageSkipResolutionSet(e) => &mut e.by,
-        Event::RebuildCancelRequested(e) => &mut e.by,
-        Event::SubmissionsPaused(e) => &mut e.by,
-        Event::MessageDismissed(e) => &mut e.by,
-        Event::SubmissionsResumed(e) => &mut e.by,
-        Event::CollectionCreated(_) | Event::CollectionEdited(_) | hub_facts!() | observations!() | findings!() => {
-            return;
-        }
+        Event::RebuildCancelRequested(e) => Some(&mut e.by),
+        Event::SubmissionsPaused(e) => Some(&mut e.by),
+        Event::SubmissionsResumed(e) => Some(&mut e.by),
+        Event::MessageDismissed(e) => Some(&mut e.by),
+        package_settings!() => package_settings!(event, set => &mut set.by),
+        Event::CollectionCreated(_) | Event::CollectionEdited(_) | hub_facts!() | observations!() | findings!() => None,
     };
-    *by = Some(person);
+    if let Some(by) = by {
+        *by = Some(person);
+    }
 }

@@ -10,7 +10,9 @@ use crate::decide::request::{CANCELLED, request_of};
 use crate::decide::retry::is_timed_out;
 use crate::decide::state_reason::state_reason;
 use crate::decide::{Policy, plan};
-use crate::event::{Chosen, Envelope, EvaluationMade, Event, RepoResolved, Source, hub_facts, observations, words};
+use crate::event::{
+    Chosen, Envelope, EvaluationMade, Event, RepoResolved, Source, hub_facts, observations, package_settings, words,
+};
 use crate::fold::{State, Tracked};
 use crate::log::folding::{self, Kept};
 use crate::log::{EventLog, LogError};
@@ -286,6 +288,7 @@ fn look(audit: &mut Audit, open: &mut Option<Open>, state: &State, e: &Envelope)
         | Event::MessageTimeReplaced(_)
         | hub_facts!()
         | observations!()
+        | package_settings!()
         | words!() => {}
     }
 }

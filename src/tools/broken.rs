@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::buildroot::repo_resolver::{CannotResolve, OwnSources, Unit};
-use crate::event::{Envelope, Event, hub_facts, observations, words};
+use crate::event::{Envelope, Event, hub_facts, observations, package_settings, words};
 use crate::fold::State;
 use crate::fold::sources::Candidate;
 use crate::log::{EventLog, LogError, folding};
@@ -271,6 +271,7 @@ impl Teller<'_, '_> {
             | Event::MessageTimeReplaced(_)
             | hub_facts!()
             | observations!()
+            | package_settings!()
             | words!() => {}
         }
     }

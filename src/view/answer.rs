@@ -2,7 +2,6 @@
 
 use serde::Serialize;
 
-use super::event::describe;
 use super::package::{self as package_view, PackageView};
 use crate::decide::load::ArchLoads;
 use crate::decide::{Policy, Why};
@@ -65,7 +64,7 @@ impl Answer {
                 seq: record.seq.get(),
                 recorded_at: record.recorded_at.to_string(),
                 kind: record.kind.clone(),
-                what: describe(&record.decode()?.event),
+                what: record.decode()?.event.to_string(),
                 causes: causes.iter().map(|seq| seq.get()).collect(),
             });
         }

@@ -11,7 +11,6 @@ use super::{Site, parts};
 use crate::event::Record;
 use crate::log::trail;
 use crate::model::Seq;
-use crate::view::event::describe;
 use crate::view::text::one_line;
 
 /// Causes described in a table of events; further ones are linked only.
@@ -43,7 +42,7 @@ pub(super) fn words(r: &Record) -> String {
         );
         return one_line(&text, DESCRIPTION);
     }
-    r.decode().map_or_else(|_| r.kind.clone(), |e| one_line(&describe(&e.event), DESCRIPTION))
+    r.decode().map_or_else(|_| r.kind.clone(), |e| one_line(&e.event.to_string(), DESCRIPTION))
 }
 
 /// An event and what it says, in a few words; `None` when it cannot be read now.
@@ -156,6 +155,6 @@ mod tests {
             correlation: None,
         };
         let record = Record::new(Seq::FIRST, Timestamp::EPOCH, &new, ChainHash::GENESIS);
-        assert_eq!(words(&record), describe(&event));
+        assert_eq!(words(&record), event.to_string());
     }
 }

@@ -4,11 +4,10 @@
 
 use super::turn::Writer;
 use crate::event::{
-    CollectionEdited, Event, FactId, PolicyAdopted, PriorityKind, RebuildNotSubmitted, Source, findings, hub_facts,
+    CollectionEdited, Event, FactId, PolicyAdopted, RebuildNotSubmitted, Source, findings, hub_facts, package_settings,
 };
 use crate::fold::Collection;
 use crate::log::LogError;
-use crate::model::arch::ArchOverride;
 use crate::model::{PROGRAM, RebuildId, Seq};
 
 impl Writer {
@@ -110,28 +109,9 @@ impl Writer {
             Event::CollectionCreated(c) => {
                 self.state.collections.get(&c.collection).is_some_and(|x| x.settings == c.settings)
             }
-            Event::PackageTracked(p) => {
-                self.state.package(&p.collection, &p.package).is_some_and(|x| x.tracked == Some(true))
-            }
-            Event::PackageUntracked(p) => {
-                self.state.package(&p.collection, &p.package).is_some_and(|x| x.tracked == Some(false))
-            }
-            Event::PackagePrioritySet(p) => {
-                self.state.package(&p.collection, &p.package).is_some_and(|x| match p.kind {
-                    PriorityKind::Manual => x.manual_points == p.points,
-                    PriorityKind::Static => x.static_points == p.points,
-                })
-            }
-            Event::PackageArchOverrideSet(p) => {
-                self.state.package(&p.collection, &p.package).is_some_and(|x| match (&x.arch_override, &p.arches) {
-                    (None, None) => true,
-                    (Some(known), Some(wanted)) => wanted.parse::<ArchOverride>().is_ok_and(|w| w == **known),
-                    _ => false,
-                })
-            }
-            Event::PackageSkipResolutionSet(p) => {
-                self.state.package(&p.collection, &p.package).is_some_and(|x| x.skip_resolution == p.skip)
-            }
+            package_settings!() => event.setting_of().is_some_and(|(collection, package)| {
+                self.state.package(collection, package).is_some_and(|p| p.has(event))
+            }),
             Event::CollectionEdited(_)
             | Event::SubmissionsPaused(_)
             | Event::SubmissionsResumed(_)

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 use serde::Deserialize;
 
-use crate::event::{Event, findings, hub_facts, observations};
+use crate::event::{Event, findings, hub_facts, observations, package_settings};
 use crate::fold::State;
 use crate::log::{EventLog, LogError, OutboxCommand, PAGE_MAX};
 use crate::model::{Hub, Name};
@@ -49,11 +49,7 @@ impl Pauses {
                 Event::RebuildCancelRequested(_)
                 | Event::CollectionCreated(_)
                 | Event::CollectionEdited(_)
-                | Event::PackageTracked(_)
-                | Event::PackageUntracked(_)
-                | Event::PackagePrioritySet(_)
-                | Event::PackageArchOverrideSet(_)
-                | Event::PackageSkipResolutionSet(_)
+                | package_settings!()
                 | Event::MessageDismissed(_)
                 | hub_facts!()
                 | observations!()

@@ -2,7 +2,7 @@
 //! about nothing.
 
 use super::super::CliError;
-use crate::event::{Event, findings, hub_facts, observations};
+use crate::event::{Event, findings, hub_facts, observations, package_settings};
 use crate::fold::{Collection, State};
 use crate::model::nearest::{did_you_mean, distance};
 use crate::model::{Hub, Name};
@@ -13,12 +13,10 @@ use crate::model::{Hub, Name};
 /// Rejected, with similar names, for an unknown package or hub, and for a tag or target that looks
 /// like a misspelling of a known one.
 pub(super) fn check(state: &State, event: &Event) -> Result<(), CliError> {
+    if let Some((collection, name)) = event.setting_of() {
+        return package(state, collection, name);
+    }
     match event {
-        Event::PackageTracked(e) => package(state, &e.collection, &e.package),
-        Event::PackageUntracked(e) => package(state, &e.collection, &e.package),
-        Event::PackagePrioritySet(e) => package(state, &e.collection, &e.package),
-        Event::PackageArchOverrideSet(e) => package(state, &e.collection, &e.package),
-        Event::PackageSkipResolutionSet(e) => package(state, &e.collection, &e.package),
         Event::CollectionCreated(e) => {
             let s = &e.settings;
             places(state, &s.hub, [("target", &s.target), ("tag", &s.build_tag), ("tag", &s.dest_tag)])
@@ -37,6 +35,7 @@ pub(super) fn check(state: &State, event: &Event) -> Result<(), CliError> {
         | Event::SubmissionsPaused(_)
         | Event::SubmissionsResumed(_)
         | Event::MessageDismissed(_)
+        | package_settings!()
         | hub_facts!()
         | observations!()
         | findings!() => Ok(()),
