@@ -42,6 +42,14 @@ pub enum Hold {
         /// Time of that decision.
         since: Timestamp,
     },
+    /// An operator holds the package.
+    HeldByOperator {
+        /// Time at which the hold ends.
+        until: Timestamp,
+        /// The operator's reason. May be empty.
+        #[serde(skip_serializing_if = "SmolStr::is_empty")]
+        because: SmolStr,
+    },
     /// The collection's target does not exist. If another hub builds, this is the target on that
     /// hub.
     TargetGone,
@@ -165,6 +173,7 @@ keys! {
     NoSource "no_source",
     Running "running",
     RebuildOpen "rebuild_open",
+    HeldByOperator "held_by_operator",
     TargetGone "target_gone",
     TagGone "tag_gone",
     BuildrootUnknown "buildroot_unknown",
@@ -194,6 +203,10 @@ impl fmt::Display for Hold {
             Self::NoSource => f.write_str("no tagged build, so no source package to rebuild"),
             Self::Running => f.write_str("a rebuild is running"),
             Self::RebuildOpen { since } => write!(f, "a rebuild was decided and waits to be submitted since {since}"),
+            Self::HeldByOperator { until, because } if because.is_empty() => {
+                write!(f, "held by an operator until {until}")
+            }
+            Self::HeldByOperator { until, because } => write!(f, "held by an operator until {until}: {because}"),
             Self::TargetGone => f.write_str("the collection's build target does not exist"),
             Self::TagGone { tags } => write!(f, "tags of the collection do not exist: {}", tags.join(", ")),
             Self::BuildrootUnknown => f.write_str(
@@ -354,6 +367,9 @@ pub fn examine(
     }
     if package.open_rebuild.is_some() {
         hold(Hold::RebuildOpen { since: package.open_since.unwrap_or(Timestamp::EPOCH) });
+    }
+    if let Some(held) = package.held.as_deref().filter(|held| held.until > now) {
+        hold(Hold::HeldByOperator { until: held.until, because: held.reason.clone() });
     }
     of_collection(collection, buildroot, &mut hold);
     resolution(collection, package, source, &mut hold);

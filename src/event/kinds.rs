@@ -188,6 +188,7 @@ kinds! {
         PackagePrioritySet = "package_priority_set" v 1;
         PackageArchOverrideSet = "package_arch_override_set" v 1;
         PackageSkipResolutionSet = "package_skip_resolution_set" v 1;
+        PackageHoldSet = "package_hold_set" v 1;
     }
     /// Other commands of operators.
     words {
@@ -278,6 +279,7 @@ impl Event {
             Self::PackagePrioritySet(e) => of_collection(&e.collection, &e.package),
             Self::PackageArchOverrideSet(e) => of_collection(&e.collection, &e.package),
             Self::PackageSkipResolutionSet(e) => of_collection(&e.collection, &e.package),
+            Self::PackageHoldSet(e) => of_collection(&e.collection, &e.package),
         }
     }
 }
@@ -379,6 +381,11 @@ impl fmt::Display for Event {
                 write!(f, "architectures of {}: {}", e.package, e.arches.as_deref().unwrap_or("no override"))
             }
             Self::PackageSkipResolutionSet(e) => write!(f, "{}: skip resolution {}", e.package, e.skip),
+            Self::PackageHoldSet(e) => match e.until {
+                Some(until) if e.reason.is_empty() => write!(f, "{} held by an operator until {until}", e.package),
+                Some(until) => write!(f, "{} held by an operator until {until}: {}", e.package, e.reason),
+                None => write!(f, "{} not held any more", e.package),
+            },
             Self::MessageTimeReplaced(e) => write!(f, "message {} says {}, taken for {}", e.message, e.said, e.taken),
             Self::MessageDismissed(e) => write!(f, "message {} dismissed: {}", e.message, e.reason),
             Self::MessageRetried(e) => write!(f, "message {} retried, understood: {}", e.message, e.understood),

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Hub, Name, PersonId};
+use crate::model::{Hub, Name, PersonId, Timestamp};
 
 fn is_false(value: &bool) -> bool {
     !*value
@@ -215,6 +215,25 @@ pub struct PackageSkipResolutionSet {
     pub package: Name,
     /// Whether dependencies are skipped.
     pub skip: bool,
+    /// The person who set it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<PersonId>,
+}
+
+/// An operator holds a package, so that it is not rebuilt before a time, or ends the hold. Rebuilds
+/// that were decided before continue.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct PackageHoldSet {
+    /// The collection.
+    pub collection: Name,
+    /// The package.
+    pub package: Name,
+    /// Time at which the hold ends. Absent if the package is not held any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+    /// Reason in words. May be empty.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
     /// The person who set it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<PersonId>,

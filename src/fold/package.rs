@@ -68,6 +68,16 @@ impl Declined {
     pub const REASON_CHARS_MAX: usize = 200;
 }
 
+/// An operator's hold of a package.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct OperatorHold {
+    /// Time at which the hold ends.
+    pub until: Timestamp,
+    /// The operator's reason. May be empty.
+    #[serde(default, skip_serializing_if = "SmolStr::is_empty")]
+    pub reason: SmolStr,
+}
+
 /// A failure with a text about which nothing is known.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Sighting {
@@ -113,6 +123,9 @@ pub struct Package {
     /// Whether to rebuild without looking at dependencies.
     #[serde(default)]
     pub skip_resolution: bool,
+    /// An operator's hold. It has no effect once its time has passed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<Box<OperatorHold>>,
     /// Whether the package is blocked in the dest tag, with inheritance applied.
     #[serde(default)]
     pub blocked: bool,
@@ -197,6 +210,10 @@ impl Package {
                 return readable;
             }
             Event::PackageSkipResolutionSet(e) => self.skip_resolution = e.skip,
+            Event::PackageHoldSet(e) => {
+                let reason = SmolStr::new(&e.reason);
+                self.held = e.until.map(|until| Box::new(OperatorHold { until, reason }));
+            }
             hub_facts!() | observations!() | findings!() | words!() => {}
         }
         true

@@ -11,7 +11,8 @@ pub use saying::{Checked, Reception, SayError};
 use serde::{Deserialize, Serialize};
 
 use crate::event::{
-    CollectionSettings, Event, PackageArchOverrideSet, findings, hub_facts, observations, package_settings,
+    CollectionSettings, Event, PackageArchOverrideSet, PackageHoldSet, findings, hub_facts, observations,
+    package_settings,
 };
 use crate::fold::{Collection, State};
 use crate::log::Incoming;
@@ -124,6 +125,9 @@ pub fn check(state: &State, event: &Event) -> Result<(), String> {
         Event::PackageArchOverrideSet(PackageArchOverrideSet { collection, arches: Some(arches), .. }) => {
             let known = state.collections.get(collection).map(Collection::known_arches).unwrap_or_default();
             arches.parse::<ArchOverride>().and_then(|o| o.check(&known)).map_err(|e| e.to_string())
+        }
+        Event::PackageHoldSet(PackageHoldSet { until: Some(until), .. }) if *until <= state.recorded_at => {
+            Err(format!("it would be held until {until}, and it is {} already", state.recorded_at))
         }
         package_settings!() => Ok(()),
         // Only the inbox knows whether the message is set aside.

@@ -8,18 +8,19 @@ use clap::{Args, Subcommand};
 
 use super::known;
 use crate::base::clock;
+use crate::cli::as_of::AsOf;
 use crate::cli::open::{existing, state_as_of};
 use crate::cli::saying::Saying;
 use crate::cli::{CliError, Done, yes_no};
 use crate::event::operator::SRPM_ROOT;
 use crate::event::{
-    BuildsOn, CollectionCreated, CollectionEdited, CollectionSettings, Event, PackageArchOverrideSet,
+    BuildsOn, CollectionCreated, CollectionEdited, CollectionSettings, Event, PackageArchOverrideSet, PackageHoldSet,
     PackagePrioritySet, PackageSkipResolutionSet, PackageTracked, PackageUntracked, PriorityKind,
     RebuildCancelRequested, SubmissionsPaused, SubmissionsResumed,
 };
 use crate::log::{AnyLog, EventLog};
 use crate::model::nearest::did_you_mean;
-use crate::model::{Hub, Name, TaskId};
+use crate::model::{Hub, Name, TaskId, Timestamp};
 use crate::operator::{Checked, Word};
 
 /// Where a command goes, who gives it, and whether it may use unknown names.
@@ -148,6 +149,24 @@ pub(crate) enum WordVerb {
         #[command(flatten)]
         of: OfPackages,
     },
+    /// Do not rebuild packages before a time. Rebuilds that were decided before continue.
+    #[command(
+        after_help = "Example:\n  koschei admin hold -c f99-build --until 2027-02-01 --reason 'bootstrap' gcc --db \
+            koschei.db"
+    )]
+    Hold {
+        /// A time (2027-02-01T08:00:00Z, 2027-02-01 08:00) or a day, from its beginning, in UTC
+        #[arg(long, value_name = "TIME", value_parser = until)]
+        until: Timestamp,
+        /// Why
+        #[arg(long, default_value = "")]
+        reason: String,
+        #[command(flatten)]
+        of: OfPackages,
+    },
+    /// End the hold of packages. The rules decide about them again.
+    #[command(after_help = "Example:\n  koschei admin unhold -c f99-build gcc --db koschei.db")]
+    Unhold(OfPackages),
     /// Create a collection from a target or from tags.
     #[command(
         after_help = "Example:\n  koschei admin create-collection f99 --target f99 --build-tag f99-build --dest-tag \
@@ -187,13 +206,22 @@ fn coefficient(text: &str) -> Result<u32, String> {
     }
 }
 
+/// Reads a time or a day as `--as-of` does.
+fn until(text: &str) -> Result<Timestamp, String> {
+    match text.parse() {
+        Ok(AsOf::Time(time) | AsOf::Day(time)) => Ok(time),
+        _ => Err("say a time (2027-02-01T08:00:00Z, 2027-02-01 08:00) or a day (2027-02-01)".to_owned()),
+    }
+}
+
 impl WordVerb {
     const fn telling(&self) -> &Telling {
         match self {
-            Self::Track(of) | Self::Untrack(of) => &of.telling,
-            Self::SetPriority { of, .. } | Self::SetArchOverride { of, .. } | Self::SetSkipResolution { of, .. } => {
-                &of.telling
-            }
+            Self::Track(of) | Self::Untrack(of) | Self::Unhold(of) => &of.telling,
+            Self::SetPriority { of, .. }
+            | Self::SetArchOverride { of, .. }
+            | Self::SetSkipResolution { of, .. }
+            | Self::Hold { of, .. } => &of.telling,
             Self::CreateCollection(c) | Self::EditCollection(c) => &c.telling,
             Self::Pause(m) | Self::Resume(m) => &m.telling,
             Self::Cancel { telling, .. } => telling,
@@ -249,6 +277,13 @@ fn events(verb: &WordVerb, state: &crate::fold::State) -> Result<Vec<Event>, Cli
         }),
         WordVerb::SetSkipResolution { skip, of } => each(of, &|collection, package| {
             PackageSkipResolutionSet { collection, package, skip: *skip, by: None }.into()
+        }),
+        WordVerb::Hold { until, reason, of } => each(of, &|collection, package| {
+            let (until, reason) = (Some(*until), reason.clone());
+            PackageHoldSet { collection, package, until, reason, by: None }.into()
+        }),
+        WordVerb::Unhold(of) => each(of, &|collection, package| {
+            PackageHoldSet { collection, package, until: None, reason: String::new(), by: None }.into()
         }),
         WordVerb::CreateCollection(args) => vec![create(args, state)?],
         WordVerb::EditCollection(args) => vec![edit(args, state)?],

@@ -16,13 +16,15 @@ const TASK: &str = "9";
 const BROKEN: &str = r#"{"topic":"org.x.buildsys.tag","id":"broken","body":{"tag":7}}"#;
 
 /// Every word that records who said it, as command line arguments, with its kind of event.
-const WORDS: [(&[&str], &str); 10] = [
+const WORDS: [(&[&str], &str); 12] = [
     (&["admin", "track", "-c", "f99-build", "curl"], "package_tracked"),
     (&["admin", "untrack", "-c", "f99-build", "zlib"], "package_untracked"),
     (&["admin", "set-priority", "-c", "f99-build", "--points", "3", "curl"], "package_priority_set"),
     (&["admin", "set-priority", "-c", "f99-build", "--points", "3", "--static", "curl"], "package_priority_set"),
     (&["admin", "set-arch-override", "-c", "f99-build", "--arches", "x86_64", "curl"], "package_arch_override_set"),
     (&["admin", "set-skip-resolution", "-c", "f99-build", "--skip", "yes", "curl"], "package_skip_resolution_set"),
+    (&["admin", "hold", "-c", "f99-build", "--until", "2099-02-01", "curl"], "package_hold_set"),
+    (&["admin", "unhold", "-c", "f99-build", "curl"], "package_hold_set"),
     (&["admin", "cancel", TASK], "rebuild_cancel_requested"),
     (&["admin", "pause", "--reason", "mass rebuild"], "submissions_paused"),
     (&["admin", "resume"], "submissions_resumed"),

@@ -14,6 +14,7 @@ pub(crate) mod cases_unseen;
 pub(crate) mod defects;
 pub(crate) mod defects_hub;
 pub(crate) mod fault_cases;
+pub(crate) mod held;
 pub(crate) mod own_sources;
 pub(crate) mod secondary;
 pub(crate) mod tracked;

@@ -4,6 +4,7 @@
 use koschei::decide::load::ArchLoads;
 use koschei::decide::{Hold, Policy, Why, plan, why};
 use koschei::event::{Event, PackageListAction, PriorityKind, SubmissionsPaused, SubmissionsResumed};
+use koschei::fold::package::OperatorHold;
 use koschei::fold::{
     ArchResolution, ArchVerdict, Collection, Declined, Evidence, EvidenceKind, Package, Refusal, State, arch,
 };
@@ -117,6 +118,8 @@ impl Scene {
                 p.open_rebuild = None;
                 c.running -= 1;
             }
+            // Its time has come.
+            Hold::HeldByOperator { .. } => p.held.as_mut().unwrap().until = self.now,
             Hold::TargetGone => c.target_gone = false,
             Hold::TagGone { .. } => c.tags_gone.clear(),
             Hold::BuildrootUnknown | Hold::BuildrootBroken => {
@@ -222,12 +225,16 @@ fn package(s: &mut Scene, (c, p): Place) -> &mut Package {
     &mut s.state.collections[c].packages[p]
 }
 
-const OBSTACLES: [Obstacle; 24] = [
+const OBSTACLES: [Obstacle; 25] = [
     ("blocked", |s, at| package(s, at).blocked = true),
     ("untracked", |s, at| package(s, at).tracked = Some(false)),
     ("no_source", |s, at| package(s, at).latest = None),
     ("running", |s, at| package(s, at).running = 1),
     ("rebuild_open", |s, at| package(s, at).open_rebuild = Some(RebuildId(1))),
+    ("held_by_operator", |s, at| {
+        let until = Timestamp(s.now.0 + 1);
+        package(s, at).held = Some(Box::new(OperatorHold { until, reason: "a bootstrap".into() }));
+    }),
     ("target_gone", |s, at| s.state.collections[at.0].target_gone = true),
     ("tag_gone", |s, at| s.state.collections[at.0].tags_gone.push("f99-build".into())),
     ("buildroot_unknown", |s, at| s.state.collections[at.0].arches.clear()),
@@ -429,7 +436,7 @@ fn tale(seed: u64, steps: i64) -> World {
         let tag = ["f99", "f98"][dice.roll(2)];
         let p = dice.roll(8);
         let nvr = format!("p{p}-{}-1", version[p]);
-        match dice.roll(19) {
+        match dice.roll(20) {
             0 | 1 => w.real(tag, &nvr),
             2 => w.tag(tag, &nvr),
             3 => w.untag(tag, &nvr),
@@ -462,6 +469,13 @@ fn tale(seed: u64, steps: i64) -> World {
             }
             13 => w.pass(i64::try_from(dice.roll(100)).unwrap() * HOUR / 4),
             17 => pauses(&mut w, &mut dice, tag),
+            19 => w.operator(koschei::event::PackageHoldSet {
+                collection: "f99".into(),
+                package: format!("p{p}").into(),
+                until: (dice.roll(3) > 0).then(|| w.now().plus_secs(HOUR * i64::try_from(dice.roll(60)).unwrap())),
+                reason: String::new(),
+                by: None,
+            }),
             18 => w.operator(koschei::event::TagObserved {
                 hub: koschei::model::Hub::new("primary"),
                 tag: format!("{tag}-build").into(),
