@@ -10,7 +10,7 @@ use ::koschei::model::{Hub, Seq};
 
 use crate::log_place::Place;
 
-#[path = "../../../benches/koschei/generate.rs"]
+#[path = "../../../benches/koschei/generate/mod.rs"]
 #[allow(dead_code, reason = "the benchmark uses more of it")]
 mod generate;
 #[path = "../../../benches/koschei/mix.rs"]
