@@ -161,7 +161,7 @@ fn d31_no_completion_time() {
 }
 
 /// Behaviour 15: everything written while working with a hub fits its schema. It can be read back
-/// from the log, as a CloudEvent, and as a command.
+/// from the log, as a `CloudEvent`, and as a command.
 #[test]
 fn behaviour_15_what_is_written_fits_its_schema() {
     let mut w = World::new();
