@@ -94,9 +94,10 @@ const ROOMS: [(&str, &str, &[&str]); 25] = [
     ),
     (
         "service",
-        "the loop that owns the writer; retention",
+        "starting, stopping, readiness, systemd, Kerberos; the loop that owns the writer; retention",
         &[
             "model",
+            "event",
             "decide",
             "message",
             "base",
@@ -104,6 +105,8 @@ const ROOMS: [(&str, &str, &[&str]); 25] = [
             "telemetry",
             "log",
             "operator",
+            "bus",
+            "koji",
             "buildroot",
             "writer",
             "hub",
@@ -136,7 +139,6 @@ const ROOMS: [(&str, &str, &[&str]); 25] = [
             "koji",
             "buildroot",
             "writer",
-            "hub",
             "intake",
             "service",
             "tools",

@@ -22,6 +22,7 @@ use super::render::colours;
 use super::{CliError, DbArgs, Done, FOUND, with_causes};
 use crate::base::clock::Stopwatch;
 use crate::config::Config;
+use crate::service::kerberos;
 
 /// Check whether the service will work with this configuration, and advise what to fix.
 ///
@@ -271,7 +272,7 @@ fn configuration(args: &DoctorArgs) -> Verdict<Config> {
         Ok(config) => config,
         Err(e) => return Verdict::error_of(&e, "correct it; deploy/koschei.toml explains every key"),
     };
-    if let Err(e) = super::kerberos::settle(&config) {
+    if let Err(e) = kerberos::settle(&config) {
         return Verdict::error_of(&e, "correct `keytab`; one can hold the keys of several principals (`ktutil`)");
     }
     let passive = if config.policy.passive { "; passive: nothing will be submitted" } else { "" };

@@ -23,6 +23,7 @@ use crate::intake::stream::{Follower, Following};
 use crate::intake::{IntakeError, recording};
 use crate::log::{self, AnyLog, EventLog, Options};
 use crate::model::Hub;
+use crate::service::signals;
 use crate::telemetry::Metrics;
 use crate::telemetry::probe::{self, Readiness};
 
@@ -151,7 +152,7 @@ pub(super) async fn run(args: &FollowArgs) -> Done {
         None => None,
     };
     let stop = CancellationToken::new();
-    stop_on_signals(stop.clone())?;
+    signals::stop_on_signals(stop.clone())?;
     let metrics = Metrics::new();
     let readiness = Readiness::default();
     if let Some(at) = args.listen {
@@ -271,18 +272,4 @@ fn amqp_settings(args: &FollowArgs) -> Result<AmqpSettings, CliError> {
         keys => Binding { exchange: args.exchange.clone(), routing_keys: keys.to_vec() },
     }];
     Ok(settings)
-}
-
-pub(super) fn stop_on_signals(stop: CancellationToken) -> Result<(), CliError> {
-    use tokio::signal::unix::{SignalKind, signal};
-    // Both signals are caught from here on, not only when the task first runs.
-    let (mut term, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    tokio::spawn(async move {
-        tokio::select! {
-            _ = term.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        stop.cancel();
-    });
-    Ok(())
 }

@@ -231,7 +231,7 @@ async fn tail(args: &TailArgs) -> Done {
     if args.follow {
         // Signals are caught before anything is printed, so a caller that sees output can stop the
         // command.
-        super::follow::stop_on_signals(stop.clone())?;
+        crate::service::signals::stop_on_signals(stop.clone())?;
     }
     let log = reading(&args.db.db).await?;
     let end = log.head().await?.seq.map_or(0, Seq::get);

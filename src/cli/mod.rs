@@ -14,8 +14,6 @@ mod follow;
 mod history;
 mod ingest;
 pub mod journal;
-mod kerberos;
-mod live_hub;
 mod log;
 mod log_import;
 mod open;
@@ -30,7 +28,6 @@ mod saying;
 mod serve;
 mod sources;
 mod status;
-mod systemd;
 mod web;
 mod why;
 
@@ -43,6 +40,7 @@ use crate::intake::IntakeError;
 use crate::log::LogError;
 use crate::model::secrets::holds_password;
 use crate::model::{Class, Classified};
+use crate::service::StartError;
 
 /// Exit status of a check that found something.
 pub const FOUND: u8 = 5;
@@ -108,6 +106,9 @@ pub enum CliError {
     /// From the log.
     #[error(transparent)]
     Log(#[from] LogError),
+    /// From starting the service.
+    #[error(transparent)]
+    Start(#[from] StartError),
     /// From the configuration.
     #[error(transparent)]
     Config(#[from] ConfigError),
@@ -138,6 +139,7 @@ impl Classified for CliError {
         match self {
             Self::Log(e) => e.class(),
             Self::Intake(e) => e.class(),
+            Self::Start(e) => e.class(),
             Self::Config(e) => e.class(),
             Self::Resolve(e) => e.class(),
             // The process that uses the address now may end.

@@ -15,6 +15,7 @@ use super::{CliError, DbArgs, Done};
 use crate::base::listen::Limits;
 use crate::log::EventLog;
 use crate::model::{Hub, Seq};
+use crate::service::{signals, systemd};
 use crate::telemetry::Metrics;
 use crate::telemetry::probe::Readiness;
 use crate::web::{Follower, KojiLinks, Site};
@@ -62,7 +63,7 @@ pub(super) async fn run(args: &WebArgs) -> Done {
         koji.set(hub, url).map_err(|e| CliError::Rejected(e.to_string()))?;
     }
     let stop = CancellationToken::new();
-    super::follow::stop_on_signals(stop.clone())?;
+    signals::stop_on_signals(stop.clone())?;
     let log = reading(&args.db.db).await?;
     let until = match args.as_of {
         None => None,
@@ -74,7 +75,7 @@ pub(super) async fn run(args: &WebArgs) -> Done {
     let metrics = Metrics::new();
     let readiness = Readiness::default();
     let follower = Follower::new(metrics.clone());
-    let watchdog = tokio::spawn(super::systemd::watchdog(crate::web::LOOP, metrics.clone(), stop.clone()));
+    let watchdog = tokio::spawn(systemd::watchdog(crate::web::LOOP, metrics.clone(), stop.clone()));
     let site = Site::new(log.clone(), follower.clone(), metrics, koji);
     let serving = crate::web::serve(args.listen, site, readiness.clone(), Limits::default(), stop.clone())
         .await
@@ -107,9 +108,7 @@ async fn progress(follower: Follower, readiness: Readiness) {
     }
     bar.finish_and_clear();
     readiness.ready();
-    if let Err(error) = super::systemd::notify("READY=1") {
-        tracing::debug!(error = %crate::model::causes::with_causes(&error), "nobody waits to hear that we are ready");
-    }
+    systemd::tell("READY=1");
     let seq = follower.status().seq.map_or(0, Seq::get);
     eprintln!("koschei: {seq} events are folded");
 }

@@ -9,7 +9,6 @@ use std::time::Duration;
 use self::permissions::permissions;
 use self::repository::repository;
 use self::tags::{building, tags};
-use super::super::live_hub;
 use super::{Doctor, Verdict, on_thread};
 use crate::base::clock;
 use crate::config::{CollectionConfig, Config, HubConfig};
@@ -19,6 +18,7 @@ use crate::koji::session::Session;
 use crate::koji::{HubClient, HubError, calls};
 use crate::model::Timestamp;
 use crate::model::causes::with_causes;
+use crate::service::live_hub;
 
 /// Hubs from here on have everything we ask for.
 const WHOLE: (u32, u32) = (1, 35);

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use rustix::fs::Access;
 
-use super::super::serve;
 use super::{Verdict, on_thread};
 use crate::base::clock;
 use crate::bus::amqp;
@@ -16,6 +15,7 @@ use crate::decide::arches::absent;
 use crate::log::{self, AnyLog, EventLog, MIGRATIONS, OpenError, Options};
 use crate::model::causes::with_causes;
 use crate::model::counted::and_more;
+use crate::service::bus;
 use crate::view::text::span;
 use crate::writer::ahead;
 
@@ -179,7 +179,7 @@ pub(super) async fn overrides(url: &str, limit: Duration) -> Option<Verdict> {
 
 /// Whether messages can be had.
 pub(super) async fn bus(config: &BusConfig, limit: Duration) -> Verdict {
-    let mut settings = match serve::bus_settings(config) {
+    let mut settings = match bus::settings(config) {
         Ok(Some(settings)) => settings,
         Ok(None) => {
             return Verdict::ok("none is configured: what happens is found by asking the hub every `poll_secs`");

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::CliError;
+use super::StartError;
 use crate::config::{AuthName, Config, HubConfig, ServeConfig};
 use crate::event::{CollectionSettings, Event};
 use crate::hub::reader::Reader;
@@ -44,8 +44,8 @@ impl CallObserver for Counted {
 ///
 /// # Errors
 /// Rejected: the profile cannot be read, or something is missing.
-pub(crate) fn settings(config: &HubConfig) -> Result<HubSettings, CliError> {
-    let at = |what: String| CliError::Rejected(format!("use hub `{}`: {what}", config.name));
+pub(crate) fn settings(config: &HubConfig) -> Result<HubSettings, StartError> {
+    let at = |what: String| StartError::Rejected(format!("use hub `{}`: {what}", config.name));
     let mut settings = match &config.profile {
         Some(name) => profile::load_profile(name, &profile::ProfilePaths::system())
             .and_then(profile::Profile::into_settings)
@@ -97,13 +97,13 @@ impl LiveHub {
     ///
     /// # Errors
     /// Rejected: settings that cannot be used; unavailable: a cache directory that cannot be written.
-    pub(crate) fn open(config: &HubConfig, serve: &ServeConfig, metrics: &Metrics) -> Result<Self, CliError> {
+    pub(crate) fn open(config: &HubConfig, serve: &ServeConfig, metrics: &Metrics) -> Result<Self, StartError> {
         let at = |what: &dyn std::error::Error| {
-            CliError::Rejected(format!("use hub `{}`: {}", config.name, crate::model::causes::with_causes(what)))
+            StartError::Rejected(format!("use hub `{}`: {}", config.name, crate::model::causes::with_causes(what)))
         };
         let settings = settings(config)?;
         let topurl = settings.topurl.clone().ok_or_else(|| {
-            CliError::Rejected(format!(
+            StartError::Rejected(format!(
                 "use hub `{}`: `topurl` is missing: repositories are read from there",
                 config.name
             ))
@@ -169,7 +169,7 @@ pub(crate) async fn tags_of_targets(
     hubs: &[LiveHub],
     log: &AnyLog,
     stop: &CancellationToken,
-) -> Result<(), CliError> {
+) -> Result<(), StartError> {
     let default_hub = config.default_hub.clone();
     for c in config.collections.iter_mut().filter(|c| c.build_tag.is_none() || c.dest_tag.is_none()) {
         let on = c.hub.as_ref().unwrap_or(&default_hub);
@@ -212,14 +212,14 @@ async fn asked_until_told(
     collection: &str,
     target: &str,
     stop: &CancellationToken,
-) -> Result<Option<(Name, Name)>, CliError> {
+) -> Result<Option<(Name, Name)>, StartError> {
     let on = &hub.name;
     let mut backoff = crate::base::backoff::Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
     loop {
         match hub.client.ask(calls::get_build_target(target)).await {
             Ok(Some(found)) => return Ok(Some((found.build_tag_name, found.dest_tag_name))),
             Ok(None) => {
-                return Err(CliError::Rejected(format!(
+                return Err(StartError::Rejected(format!(
                     "make collection `{collection}`: hub `{on}` has no target `{target}`; give `build_tag` and \
                         `dest_tag`"
                 )));
@@ -233,7 +233,7 @@ async fn asked_until_told(
             }
             Err(e) => {
                 let text = crate::model::causes::with_causes(&e);
-                return Err(CliError::Rejected(format!(
+                return Err(StartError::Rejected(format!(
                     "ask for target `{target}` of collection `{collection}`: {text}"
                 )));
             }
@@ -242,7 +242,7 @@ async fn asked_until_told(
 }
 
 /// What the log says a collection is made of.
-async fn known_settings(log: &AnyLog, collection: &str) -> Result<Option<CollectionSettings>, CliError> {
+async fn known_settings(log: &AnyLog, collection: &str) -> Result<Option<CollectionSettings>, StartError> {
     let subject = format!("collection/{collection}");
     let mut known = None;
     let mut after = None;

@@ -6,7 +6,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 
-use super::{CliError, live_hub};
+use super::{StartError, live_hub};
 use crate::config::Config;
 use crate::koji::Auth;
 use crate::koji::login::gssapi_environment;
@@ -21,7 +21,7 @@ const BEGUN_AGAIN: &str = "KOSCHEI_KERBEROS_ENVIRONMENT";
 /// # Errors
 /// Rejected: hubs with different keytabs or ticket caches, of which a process can have one; or the program cannot begin
 /// again.
-pub(crate) fn settle(config: &Config) -> Result<(), CliError> {
+pub(crate) fn settle(config: &Config) -> Result<(), StartError> {
     let mut wanted: BTreeMap<&'static str, (String, String)> = BTreeMap::new();
     for hub in &config.hubs {
         // What else may be wrong with the settings is said by who uses them.
@@ -30,13 +30,13 @@ pub(crate) fn settle(config: &Config) -> Result<(), CliError> {
             // It may be given as `FILE:PATH`, as Kerberos has it.
             let path = keytab.to_str().and_then(|k| k.strip_prefix("FILE:")).map_or(keytab.as_path(), Path::new);
             File::open(path).map_err(|e| {
-                CliError::Rejected(format!("use hub `{}`: read keytab {}: {e}", hub.name, path.display()))
+                StartError::Rejected(format!("use hub `{}`: read keytab {}: {e}", hub.name, path.display()))
             })?;
         }
         for (name, place) in gssapi_environment(&settings.auth) {
             match wanted.get(name) {
                 Some((other, of)) if *other != place => {
-                    return Err(CliError::Rejected(format!(
+                    return Err(StartError::Rejected(format!(
                         "use hub `{}`: it wants {name}={place}, hub `{of}` wants {name}={other}, and a process has \
                          only one; put the keys of both into one keytab, or run a service for each",
                         hub.name
@@ -55,10 +55,10 @@ pub(crate) fn settle(config: &Config) -> Result<(), CliError> {
         return Ok(());
     }
     let program =
-        std::env::current_exe().map_err(|e| CliError::Rejected(format!("find the program's own file: {e}")))?;
+        std::env::current_exe().map_err(|e| StartError::Rejected(format!("find the program's own file: {e}")))?;
     let mut again = Command::new(program);
     again.args(std::env::args_os().skip(1)).env(BEGUN_AGAIN, "1");
     again.envs(wanted.into_iter().map(|(name, (place, _))| (name, place)));
     let error = again.exec();
-    Err(CliError::Rejected(format!("begin again with the keytab in the environment: {error}")))
+    Err(StartError::Rejected(format!("begin again with the keytab in the environment: {error}")))
 }

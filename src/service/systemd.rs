@@ -13,7 +13,7 @@ use crate::telemetry::Metrics;
 ///
 /// # Errors
 /// When the socket does not take it.
-pub(super) fn notify(state: &str) -> io::Result<()> {
+fn notify(state: &str) -> io::Result<()> {
     let Some(path) = std::env::var_os("NOTIFY_SOCKET") else { return Ok(()) };
     let socket = UnixDatagram::unbound()?;
     #[cfg(target_os = "linux")]
@@ -26,7 +26,7 @@ pub(super) fn notify(state: &str) -> io::Result<()> {
 }
 
 /// As [`notify`]; a manager that does not hear us is no reason to stop.
-fn tell(state: &str) {
+pub(crate) fn tell(state: &str) {
     if let Err(error) = notify(state) {
         tracing::debug!(error = %crate::model::causes::with_causes(&error), state, "the service manager could not be \
             told");
@@ -35,7 +35,7 @@ fn tell(state: &str) {
 
 /// Says that all is well as often as systemd wants to hear it (`WatchdogSec=`), while the loop `heart` goes round; and
 /// when told to stop, that we are stopping. A process that does not say so any more is restarted.
-pub(super) async fn watchdog(heart: &'static str, metrics: Metrics, stop: CancellationToken) {
+pub(crate) async fn watchdog(heart: &'static str, metrics: Metrics, stop: CancellationToken) {
     let Some(interval) = interval() else {
         stop.cancelled().await;
         return tell("STOPPING=1");
