@@ -407,6 +407,25 @@ fn migrations_come_in_pairs() {
     assert_eq!(names("sqlite"), names("postgres"));
 }
 
+/// Returns name and version of each package in a `Cargo.lock`.
+fn locked(path: &str) -> Vec<String> {
+    let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap();
+    let packages = text.split("[[package]]").skip(1);
+    packages.map(|p| p.lines().skip(1).take(2).collect::<Vec<_>>().join(", ")).collect()
+}
+
+/// The fuzz targets are a package of their own. They are built with what the program is built with.
+#[test]
+fn the_fuzz_targets_lock_what_the_program_locks() {
+    let program = locked("Cargo.lock");
+    let mut others = locked("tests/fuzz/Cargo.lock");
+    assert!(others.iter().any(|p| p.contains("\"koschei\"")), "{others:?}");
+    others.retain(|p| !program.contains(p));
+    let own = |p: &&String| ["arbitrary", "koschei-fuzz", "libfuzzer-sys"].iter().any(|own| p.contains(own));
+    let foreign: Vec<_> = others.iter().filter(|p| !own(p)).collect();
+    assert!(foreign.is_empty(), "copy Cargo.lock there, and let cargo add the rest: {foreign:?}");
+}
+
 #[test]
 fn the_rules_of_this_test_can_fail() {
     let line = "é".repeat(COLUMNS_MAX);
