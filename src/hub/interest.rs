@@ -3,10 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::event::{Event, findings, package_settings, words};
+use crate::event::{Event, Source, findings, package_settings, words};
 use crate::fold::{HubState, State};
 use crate::log::Incoming;
-use crate::message::koji_message::{self, Context, Interpretation};
+use crate::message::{self, Context, Interpretation};
 use crate::model::{BuildId, Hub, Name, PersonId, RepoId, TaskId, Timestamp};
 
 /// One object on a hub.
@@ -35,6 +35,8 @@ pub enum HubObject {
 pub enum Hint {
     /// Look at this object.
     Look(Hub, HubObject),
+    /// The message is the fact, because no hub can be asked about it.
+    Fact,
     /// The message concerns nothing we watch. The text says why.
     Nothing(&'static str),
     /// The message cannot be understood. The text says why.
@@ -194,14 +196,17 @@ impl Interest {
 /// Returns what a message hints at. Only the object that the message names counts. The content of
 /// the message is not trusted.
 pub fn hint(message: &Incoming, context: &Context, state: &State) -> Hint {
-    let incoming = koji_message::Incoming { id: &message.id, raw: &message.body, sent_at: message.received_at };
+    let incoming = message::Incoming { id: &message.id, raw: &message.body, sent_at: message.received_at };
     // Hints need no persons, so all names become the empty person.
-    let facts = match koji_message::interpret(incoming, context, &mut |_| PersonId::new("")) {
+    let facts = match message::interpret(incoming, context, &mut |_| PersonId::new("")) {
         Interpretation::Facts(facts) => facts,
         Interpretation::Ignored(why) => return Hint::Nothing(why),
         Interpretation::Rejected(why) => return Hint::Rejected(why),
     };
     let Some(fact) = facts.into_iter().next() else { return Hint::Nothing("it says nothing") };
+    if fact.source == Source::Bus && context.source == Source::Hub {
+        return Hint::Fact;
+    }
     let watched = |hub: &Hub, tag: &Name| Interest::of_tags(state, hub).contains(tag);
     let none = Hint::Nothing("it is about a tag of no collection");
     match fact.event {

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::event::{BuildTagged, CollectionCreated, CollectionSettings, Envelope, Inheritance, Source, TagObserved};
-use crate::message::koji_message::CLOCK_TOLERANCE_SECS;
+use crate::message::CLOCK_TOLERANCE_SECS;
 use crate::model::Seq;
 
 fn apply(state: &mut State, event: impl Into<Event>) {
@@ -185,7 +185,7 @@ fn looked(hint: Hint) -> Option<HubObject> {
             assert_eq!(hub, Hub::new("primary"));
             Some(key)
         }
-        Hint::Nothing(_) => None,
+        Hint::Nothing(_) | Hint::Fact => None,
         Hint::Rejected(why) => panic!("{why}"),
     }
 }

@@ -2,7 +2,7 @@
 //! `topic`, `sent-at`, `seen_at`, `headers` and `body`. This is the form of the recordings. A bus
 //! adapter converts its messages to this form.
 //!
-//! Only what intake needs is read here: identity, routing and times. [`super::koji_message`] reads
+//! Only what intake needs is read here: identity, routing and times. [`super::reading`] reads
 //! the body. Everything except the topic may be missing or have a wrong type.
 
 use serde::Deserialize;

@@ -1,30 +1,17 @@
-//! Reads what a Koji message claims, as facts. This is a pure function from bytes to events.
+//! Reads the bodies of Koji's messages.
 //!
 //! The shapes come from the message plugin `koji-fedoramessaging` and from messages it was seen to
-//! send. Messages are routed by the end of their topic. Its beginning is configured by the
-//! publisher, and the schema header says `base.message` whenever a body does not validate.
-//!
-//! Bodies are read leniently. Only ids, names and the new state are required. Numbers may be text
-//! and the other way round. Unknown members are ignored.
-//!
-//! A message is only a hint. This module has no hub to ask, so it assumes that the message is
-//! right, and [`Context::source`] in every fact says so. Names of people go only to the `persons`
-//! argument, which returns ids for them.
+//! send. Bodies are read leniently. Only ids, names and the new state are required. Numbers may be
+//! text and the other way round. Unknown members are ignored.
 
 use serde_json::Value;
 
-use super::entry::{Wire, time};
-use crate::event::{Event, FactId, MessageTimeReplaced, NewEvent, Source, facts};
+use super::fields::{self, Fields, Reason};
+use super::reading::{ReadOutcome, Reading};
+use crate::event::facts;
 use crate::model::koji::{self, BuildState, TaskState};
 use crate::model::nevra::without_draft;
-use crate::model::{BuildId, Hub, Name, Nvr, PersonId, RepoId, TagId, TaskId, Timestamp};
-
-mod fields;
-mod topics;
-
-pub use topics::{TOPICS, Topic};
-
-use fields::{Fields, Reason};
+use crate::model::{BuildId, Name, Nvr, RepoId, TagId, TaskId, Timestamp};
 
 /// Maximum number of steps kept of one task. A build has one per architecture and one for its
 /// source package.
@@ -36,145 +23,15 @@ const MAX_ARCHES: usize = 64;
 /// Maximum length of a decision id, in bytes.
 const MAX_DECISION: usize = 128;
 
-/// What interpretation needs to know about the installation.
-#[derive(Clone, Debug)]
-pub struct Context {
-    /// Koji user whose scratch builds are ours.
-    pub service_user: String,
-    /// Hub instance for messages that name none.
-    pub default_hub: Hub,
-    /// The source that facts name: [`Source::Recording`] or [`Source::Bus`].
-    pub source: Source,
-    /// Maximum difference, in seconds, between the publisher's time and [`Incoming::sent_at`].
-    pub clock_tolerance_secs: u32,
-}
-
-/// Default of [`Context::clock_tolerance_secs`]. Clocks of build machines are right, but a message
-/// may wait in a queue.
-pub const CLOCK_TOLERANCE_SECS: u32 = 3_600;
-
 /// Maximum age of a task when a message about it is sent, in microseconds: a month. Koji gives up a
 /// task after days.
 const TASK_AGE_MAX: i64 = 31 * 86_400 * 1_000_000;
 
-/// A stored message.
-#[derive(Clone, Copy, Debug)]
-pub struct Incoming<'a> {
-    /// Id of the message, as in [`super::Message::id`].
-    pub id: &'a str,
-    /// JSON text of the message.
-    pub raw: &'a [u8],
-    /// When the message was sent, as far as we know ([`super::times`]). Times in the message count
-    /// only if they are close to this.
-    pub sent_at: Timestamp,
-}
-
-/// The result of reading a message.
-#[derive(Clone, PartialEq, Debug)]
-pub enum Interpretation {
-    /// Facts without a cause. The appender adds it.
-    Facts(Vec<NewEvent>),
-    /// The message is of no interest. The text says why.
-    Ignored(&'static str),
-    /// The message cannot be understood. It must be parked with this reason.
-    Rejected(String),
-}
-
-/// Reads what a message claims. Any bytes give a result, never a panic. Cost: one parse of the
-/// text.
-///
-/// `persons` returns the id for a Koji user name, always the same for the same name. It is not
-/// called for the service user, who is not a person.
-pub fn interpret(
-    message: Incoming<'_>,
-    context: &Context,
-    persons: &mut dyn FnMut(&str) -> PersonId,
-) -> Interpretation {
-    let wire: Wire<Value> = match Wire::parse(message.raw) {
-        Ok(wire) => wire,
-        Err(reason) => return Interpretation::Rejected(reason),
-    };
-    let Some(key) = wire.topic() else { return Interpretation::Rejected("no topic".to_owned()) };
-    let Some(topic) = Topic::of(key) else {
-        let koji = key.split('.').any(|word| word == "buildsys");
-        return Interpretation::Ignored(if koji { "a Koji topic nothing depends on" } else { "not a Koji topic" });
-    };
-    let Some(body) = wire.body.as_object().map(Fields) else {
-        return Interpretation::Rejected("body is not an object".to_owned());
-    };
-    let hub = match body.optional_name("instance") {
-        Some(instance) => Hub::new(instance),
-        None => context.default_hub.clone(),
-    };
-    let tolerance = i64::from(context.clock_tolerance_secs) * 1_000_000;
-    let mut reading = Reading { body, hub, context, persons, sent_at: message.sent_at, tolerance, doubted: None };
-    match (topic.read)(&mut reading) {
-        Ok(ReadOutcome::Nothing(why)) => Interpretation::Ignored(why),
-        Ok(ReadOutcome::Fact(event, time)) => {
-            let said = wire.sent_at().or_else(|| wire.seen_at());
-            let near = said.filter(|said| (-tolerance..=tolerance).contains(&said.since(message.sent_at)));
-            let doubted = said.filter(|_| near.is_none()).or(reading.doubted);
-            let id = |what: &str| FactId::of(&format!("{}/message/{}/{what}", reading.hub, message.id));
-            let fact = |event, occurred_at, source, what| NewEvent {
-                event,
-                occurred_at,
-                source,
-                fact: Some(id(what)),
-                koji_event: None,
-                causation: None,
-                correlation: None,
-            };
-            let mut facts = vec![fact(*event, time.or(near).unwrap_or(message.sent_at), context.source, "0")];
-            if let Some(said) = doubted {
-                let event = MessageTimeReplaced { message: message.id.to_owned(), said, taken: message.sent_at };
-                facts.push(fact(event.into(), message.sent_at, Source::Engine, "time"));
-            }
-            Interpretation::Facts(facts)
-        }
-        Err(Reason(reason)) => Interpretation::Rejected(reason),
-    }
-}
-
-/// Result of one reader: at most one fact, and when it happened, if the body says so.
-enum ReadOutcome {
-    Fact(Box<Event>, Option<Timestamp>),
-    Nothing(&'static str),
-}
-
-/// A message that is being read.
-struct Reading<'a, 'p> {
-    body: Fields<'a>,
-    hub: Hub,
-    context: &'a Context,
-    persons: &'p mut dyn FnMut(&str) -> PersonId,
-    sent_at: Timestamp,
-    /// [`Context::clock_tolerance_secs`] in microseconds.
-    tolerance: i64,
-    /// The first impossible time in the body.
-    doubted: Option<Timestamp>,
-}
-
 impl Reading<'_, '_> {
-    fn person(&mut self, key: &str) -> Option<PersonId> {
-        let name = self.body.optional_name(key)?;
-        (name != self.context.service_user).then(|| (self.persons)(&name))
-    }
-
     /// Checks whether the message is about another attribute than the state. Koji sends no such
     /// messages today.
     fn other_attribute(&self) -> bool {
         self.body.given("attribute").is_some_and(|a| a.as_str() != Some("state"))
-    }
-
-    /// Returns a time from the body. Returns `None` if it is later than the message, because a
-    /// message cannot report the future.
-    fn moment(&mut self, value: Option<&Value>) -> Option<Timestamp> {
-        let said = time(value?)?;
-        if said.since(self.sent_at) <= self.tolerance {
-            return Some(said);
-        }
-        self.doubted.get_or_insert(said);
-        None
     }
 
     /// Returns a time of a task. It cannot be long ago either. The engine gives up a task by its start
@@ -188,7 +45,7 @@ impl Reading<'_, '_> {
         None
     }
 
-    fn build(&mut self) -> Result<ReadOutcome, Reason> {
+    pub(super) fn build(&mut self) -> Result<ReadOutcome, Reason> {
         if self.other_attribute() {
             return Ok(ReadOutcome::Nothing("not a change of state"));
         }
@@ -221,7 +78,7 @@ impl Reading<'_, '_> {
 
     /// Reads that a draft got its final name (Koji: `postBuildPromotion`). The record in the
     /// message may still be that of the draft.
-    fn promoted(&mut self) -> Result<ReadOutcome, Reason> {
+    pub(super) fn promoted(&mut self) -> Result<ReadOutcome, Reason> {
         let b = self.body.object("build").ok_or_else(|| Reason::missing("build"))?;
         let id = b.given("id").or_else(|| b.given("build_id")).ok_or_else(|| Reason::missing("build.id"))?;
         let release = match self.body.optional_name("target_release") {
@@ -249,7 +106,7 @@ impl Reading<'_, '_> {
         Ok(ReadOutcome::Fact(Box::new(event.into()), None))
     }
 
-    fn tagged(&mut self) -> Result<ReadOutcome, Reason> {
+    pub(super) fn tagged(&mut self) -> Result<ReadOutcome, Reason> {
         let b = self.body;
         let event = facts::BuildTagged {
             hub: self.hub.clone(),
@@ -264,7 +121,7 @@ impl Reading<'_, '_> {
         Ok(ReadOutcome::Fact(Box::new(event.into()), None))
     }
 
-    fn untagged(&mut self) -> Result<ReadOutcome, Reason> {
+    pub(super) fn untagged(&mut self) -> Result<ReadOutcome, Reason> {
         let b = self.body;
         let event = facts::BuildUntagged {
             hub: self.hub.clone(),
@@ -279,7 +136,7 @@ impl Reading<'_, '_> {
         Ok(ReadOutcome::Fact(Box::new(event.into()), None))
     }
 
-    fn package_list(&mut self) -> Result<ReadOutcome, Reason> {
+    pub(super) fn package_list(&mut self) -> Result<ReadOutcome, Reason> {
         use facts::PackageListAction::{Add, Block, Remove, Unblock, Update};
         let b = self.body;
         let action = match b.name("action")?.as_str() {
@@ -301,7 +158,7 @@ impl Reading<'_, '_> {
         Ok(ReadOutcome::Fact(Box::new(event.into()), None))
     }
 
-    fn repo_init(&mut self) -> Result<ReadOutcome, Reason> {
+    pub(super) fn repo_init(&mut self) -> Result<ReadOutcome, Reason> {
         let b = self.body;
         let event = facts::RepoInitialised {
             hub: self.hub.clone(),
@@ -312,7 +169,7 @@ impl Reading<'_, '_> {
         Ok(ReadOutcome::Fact(Box::new(event.into()), None))
     }
 
-    fn repo_done(&mut self) -> Result<ReadOutcome, Reason> {
+    pub(super) fn repo_done(&mut self) -> Result<ReadOutcome, Reason> {
         let b = self.body;
         let event = facts::RepoReady {
             hub: self.hub.clone(),
@@ -327,7 +184,7 @@ impl Reading<'_, '_> {
         Ok(ReadOutcome::Fact(Box::new(event.into()), None))
     }
 
-    fn task(&mut self) -> Result<ReadOutcome, Reason> {
+    pub(super) fn task(&mut self) -> Result<ReadOutcome, Reason> {
         if self.other_attribute() {
             return Ok(ReadOutcome::Nothing("not a change of state"));
         }

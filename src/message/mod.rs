@@ -2,14 +2,19 @@
 //! is pure.
 //!
 //! - [`entry`] reads the envelope, which is the same for every source.
-//! - [`koji_message`] reads what a message of Koji claims. It runs again each time a parked message
-//!   is retried.
+//! - [`reading`] says what a message claims. It runs again each time a parked message is retried.
+//! - [`topics`] has a line for each topic, and a module for each publisher reads the bodies:
+//!   `koji_message`.
 //! - [`times`] judges what messages say about time.
 
 pub mod entry;
-pub mod koji_message;
+mod fields;
+mod koji_message;
+pub mod reading;
 pub mod times;
+pub mod topics;
 
 pub use entry::{Entry, Message, MessageTimes, UNREADABLE, Unreadable};
-pub use koji_message::{CLOCK_TOLERANCE_SECS, Context, Incoming, Interpretation, TOPICS, Topic, interpret};
+pub use reading::{CLOCK_TOLERANCE_SECS, Context, Incoming, Interpretation, interpret};
 pub use times::Times;
+pub use topics::{TOPICS, Topic};

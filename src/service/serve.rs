@@ -269,6 +269,10 @@ impl Service {
                 }
                 None => Disposition::Ignored { reason: format!("no hub `{hub}` is configured") },
             },
+            Hint::Fact => {
+                writer.message(position, &message, None).await?;
+                return Ok(());
+            }
             Hint::Nothing(why) => Disposition::Ignored { reason: why.to_owned() },
             Hint::Rejected(reason) => Disposition::Parked { reason },
         };

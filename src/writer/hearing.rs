@@ -3,7 +3,7 @@
 use super::turn::Writer;
 use crate::event::{Event, MessageRetried, Source};
 use crate::log::{Disposition, EventLog, Incoming, LogError, Pending, Position, Settled};
-use crate::message::{Interpretation, UNREADABLE, koji_message};
+use crate::message::{self, Interpretation, UNREADABLE};
 use crate::model::{PersonId, Timestamp};
 use crate::operator;
 
@@ -136,9 +136,9 @@ impl Writer {
         } else if theirs || message.topic == UNREADABLE {
             self.unreadable(*position, &message.topic, reason.to_owned());
         } else if self.settings.context.source == Source::Hub {
-            let incoming = koji_message::Incoming { id: &message.id, raw: &message.body, sent_at: message.received_at };
+            let incoming = message::Incoming { id: &message.id, raw: &message.body, sent_at: message.received_at };
             // The interpretation is thrown away, so the persons named in it need no stand-ins.
-            let said = koji_message::interpret(incoming, &self.settings.context, &mut |_| PersonId::new(""));
+            let said = message::interpret(incoming, &self.settings.context, &mut |_| PersonId::new(""));
             let understood = !matches!(said, Interpretation::Rejected(_));
             let event = MessageRetried { message: message.id.clone(), understood, reason: reason.to_owned() };
             self.push(event.into(), Source::Operator, None, None);

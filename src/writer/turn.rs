@@ -27,7 +27,7 @@ use crate::event::{
 };
 use crate::fold::{State, Touched};
 use crate::log::{AnyLog, Commit, Disposition, EventLog, Head, Incoming, LogError, Position, Settled};
-use crate::message::koji_message::{self, Interpretation};
+use crate::message::{self, Interpretation};
 use crate::message::{MessageTimes, Times};
 use crate::model::{Hub, Name, PersonId, RebuildId, RepoId, Seq, Timestamp};
 use crate::telemetry::Metrics;
@@ -188,9 +188,9 @@ impl Writer {
             _ => message.received_at,
         };
         let said = {
-            let incoming = koji_message::Incoming { id: &message.id, raw: &message.body, sent_at };
+            let incoming = message::Incoming { id: &message.id, raw: &message.body, sent_at };
             let (persons, commit) = (&mut self.persons, &mut self.commit);
-            koji_message::interpret(incoming, &self.settings.context, &mut |name| persons.stand_in(name, commit))
+            message::interpret(incoming, &self.settings.context, &mut |name| persons.stand_in(name, commit))
         };
         if let Some(reason) = retried {
             let understood = !matches!(said, Interpretation::Rejected(_));

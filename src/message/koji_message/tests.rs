@@ -6,7 +6,10 @@ use serde_json::{Value, json};
 use super::*;
 use crate::bus::Recording;
 use crate::event::facts::{BuildTagged, PackageListAction, TaskChanged};
-use crate::message::Entry;
+use crate::event::{Event, FactId, NewEvent, Source};
+use crate::message::entry::{Wire, time};
+use crate::message::{CLOCK_TOLERANCE_SECS, Context, Entry, Incoming, Interpretation, interpret};
+use crate::model::{Hub, PersonId};
 
 const EVENTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/koji/events.jsonl");
 

@@ -1,7 +1,8 @@
-//! Koji's topics, one line each: the name on the bus and in metrics, what its messages say, whether
-//! our queue subscribes to it, and how to read it.
+//! All topics that are read, one line each: the name on the bus and in metrics, what its messages
+//! say, whether our queue subscribes to it, and how to read it.
 
-use super::{ReadOutcome, Reading, Reason};
+use super::fields::Reason;
+use super::reading::{ReadOutcome, Reading};
 
 /// A function that reads the body of a message.
 pub(super) type Reader = fn(&mut Reading<'_, '_>) -> Result<ReadOutcome, Reason>;
@@ -16,10 +17,13 @@ pub struct Topic {
     pub says: &'static str,
     /// Whether our queue is bound to the topic.
     pub is_bound: bool,
+    /// Whether the message is only a hint where a hub can be asked. If not, no hub knows what the
+    /// message says, so the message is the fact.
+    pub is_hint: bool,
     pub(super) read: Reader,
 }
 
-/// All known topics. The README has the same list, and a test compares both.
+/// All known topics, whoever publishes them. The README has the same list, and a test compares both.
 pub const TOPICS: [Topic; 9] = [
     bound("buildsys.task.state.change", "a scratch build began or ended", |r| r.task()),
     bound("buildsys.build.state.change", "a build began, ended or was deleted", |r| r.build()),
@@ -35,11 +39,11 @@ pub const TOPICS: [Topic; 9] = [
 ];
 
 const fn bound(name: &'static str, says: &'static str, read: Reader) -> Topic {
-    Topic { name, says, is_bound: true, read }
+    Topic { name, says, is_bound: true, is_hint: true, read }
 }
 
 const fn unbound(name: &'static str, says: &'static str, read: Reader) -> Topic {
-    Topic { name, says, is_bound: false, read }
+    Topic { name, says, is_bound: false, is_hint: true, read }
 }
 
 impl Topic {
@@ -67,8 +71,11 @@ mod tests {
 
     #[test]
     fn the_readme_has_the_same_list() {
-        let readme = include_str!("../../../README.md");
-        let listed = |line: &&str| line.starts_with("| `buildsys.");
+        let readme = include_str!("../../README.md");
+        let listed = |line: &&str| {
+            let cells: Vec<&str> = line.split(" | ").collect();
+            cells.len() == 3 && line.starts_with("| `") && matches!(cells[2], "yes |" | "no |")
+        };
         let ours = TOPICS.map(|t| format!("| `{}` | {} | {} |", t.name, t.says, if t.is_bound { "yes" } else { "no" }));
         assert_eq!(readme.lines().filter(listed).collect::<Vec<_>>(), ours);
     }
