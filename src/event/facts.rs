@@ -429,6 +429,21 @@ pub struct TaskVanished {
     pub package: Name,
 }
 
+/// Bodhi put a build into the buildroots of a release before its update, or took it out again.
+/// Source: messages `buildroot_override.tag` and `buildroot_override.untag`; no hub can be asked.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct BuildrootOverrideChanged {
+    /// Hub instance of the build.
+    pub hub: Hub,
+    /// The build.
+    pub nvr: Nvr,
+    /// Whether the override is in force now.
+    pub in_force: bool,
+    /// Time at which Bodhi will end it, if the message said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
+}
+
 /// Reconciliation compared the log with the hub up to a Koji event. Before this event, it appended
 /// the facts that differed.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]

@@ -150,6 +150,7 @@ kinds! {
         RepoDeleted = "repo_deleted" v 1;
         TaskChanged = "task_changed" v 2;
         TaskVanished = "task_vanished" v 1;
+        BuildrootOverrideChanged = "buildroot_override_changed" v 1;
     }
     /// Configuration observed on a hub.
     observations {
@@ -237,6 +238,7 @@ impl Event {
             Self::PackageListChanged(e) => package_subject(e.hub.as_str(), &e.package),
             Self::TaskChanged(e) => package_subject(e.hub.as_str(), &e.package),
             Self::TaskVanished(e) => package_subject(e.hub.as_str(), &e.package),
+            Self::BuildrootOverrideChanged(e) => package_subject(e.hub.as_str(), &e.nvr.name),
             Self::TagObserved(e) => format!("{}/tag/{}", e.hub, e.tag),
             Self::TargetObserved(e) => format!("{}/target/{}", e.hub, e.target),
             Self::RepoInitialised(e) => format!("{}/repo/{}", e.hub, e.repo_id),
@@ -309,6 +311,11 @@ impl fmt::Display for Event {
             Self::RepoDeleted(e) => write!(f, "repository {} of {} deleted", e.repo_id, e.tag),
             Self::TaskChanged(e) => write!(f, "task {} for {} is {:?}", e.task_id, e.package, e.state),
             Self::TaskVanished(e) => write!(f, "task {} for {} is not known to the hub any more", e.task_id, e.package),
+            Self::BuildrootOverrideChanged(e) => match (e.in_force, e.expires_at) {
+                (true, Some(at)) => write!(f, "buildroot override of {}, expires at {at}", e.nvr),
+                (true, None) => write!(f, "buildroot override of {}", e.nvr),
+                (false, _) => write!(f, "buildroot override of {} ended", e.nvr),
+            },
             Self::SubmissionsPaused(e) => match &e.collection {
                 Some(c) => write!(f, "submissions of {c} paused: {}", e.reason),
                 None => write!(f, "all submissions paused: {}", e.reason),

@@ -5,7 +5,7 @@ use smol_str::{SmolStr, format_smolstr};
 
 use super::HubState;
 use super::state::real_outcome;
-use crate::event::{BuildChanged, Prediction};
+use crate::event::{BuildChanged, BuildrootOverrideChanged, Prediction};
 use crate::model::koji::BuildState;
 use crate::model::{BuildId, Evr, Name, Nvr, Outcome, RepoId, TaskId, Timestamp};
 
@@ -38,6 +38,24 @@ impl RecordedBuildroot {
 
 /// How many former names of a build are remembered, the last ones.
 const FORMER_KEPT: usize = 4;
+
+/// A build that Bodhi put into buildroots before its update.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct BuildrootOverride {
+    /// `version-release` of the build.
+    pub source: SmolStr,
+    /// Time at which Bodhi will end the override. `None` if it did not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
+}
+
+impl BuildrootOverride {
+    /// Time in seconds after which an override that expired is forgotten, if nothing said that it
+    /// ended: 30 days. Bodhi ends it within hours.
+    const FORGOTTEN_AFTER: i64 = 30 * 86_400;
+    /// Maximum number of overrides kept of one package. The newest stay.
+    const KEPT: usize = 16;
+}
 
 /// A real build.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -180,6 +198,26 @@ impl HubState {
         }
         let now = real_outcome(build);
         Changed { renamed, outcome: before.filter(|before| *before != now).map(|_| now) }
+    }
+
+    /// Notes that a buildroot override came into force or ended. Forgets the overrides of all
+    /// packages that expired long ago.
+    pub(super) fn override_changed(&mut self, e: &BuildrootOverrideChanged, at: Timestamp) {
+        let source = format_smolstr!("{}-{}", e.nvr.version, e.nvr.release);
+        let of_package = self.overrides.entry(e.nvr.name.clone()).or_default();
+        of_package.retain(|known| known.source != source);
+        if e.in_force {
+            of_package.push(BuildrootOverride { source, expires_at: e.expires_at });
+            let over = of_package.len().saturating_sub(BuildrootOverride::KEPT);
+            of_package.drain(..over);
+        }
+        let stays = |known: &BuildrootOverride| {
+            known.expires_at.is_none_or(|end| end.plus_secs(BuildrootOverride::FORGOTTEN_AFTER) > at)
+        };
+        self.overrides.retain(|_, known| {
+            known.retain(stays);
+            !known.is_empty()
+        });
     }
 
     /// Makes sure that a build mentioned by a tag event is known, by the name in that event.

@@ -7,7 +7,7 @@ use smol_str::SmolStr;
 
 use super::Map;
 use super::arch::Allowed;
-use super::build::Build;
+use super::build::{Build, BuildrootOverride};
 use super::collection::Collection;
 use super::evidence::{self, Evidence, EvidenceKind};
 use super::package::{Latest, stands_for};
@@ -49,6 +49,9 @@ pub struct HubState {
     /// The hub's refusal to bind builds to repositories, if it refuses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unbound: Option<Refusal>,
+    /// Buildroot overrides in force, by package.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub overrides: Map<Name, Vec<BuildrootOverride>>,
     /// Collections that look at a tag, by index. Derived from other fields.
     #[serde(skip)]
     pub(super) followers: Map<Name, Vec<usize>>,
@@ -261,6 +264,7 @@ impl State {
             Event::TaskChanged(t) => self.task_changed(t, e.seq, e.occurred_at, e.source.asked_hub()),
             Event::TaskVanished(t) => self.task_vanished(t),
             Event::BuildrootRecorded(b) => self.buildroot_recorded(b),
+            Event::BuildrootOverrideChanged(o) => self.hub_mut(&o.hub).override_changed(o, e.occurred_at),
             Event::Reconciled(r) => {
                 let hub = self.hub_mut(&r.hub);
                 (hub.reconciled_through, hub.reconciled_at) = (Some(r.through), Some(e.occurred_at));

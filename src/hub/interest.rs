@@ -240,6 +240,7 @@ pub fn hint(message: &Incoming, context: &Context, state: &State) -> Hint {
         | Event::RepoExpired(_)
         | Event::RepoDeleted(_)
         | Event::TaskVanished(_)
+        | Event::BuildrootOverrideChanged(_)
         | findings!()
         | package_settings!()
         | words!() => none,

@@ -105,7 +105,8 @@ fn hint_of(topic: &str, body: Value) -> Hint {
         source: Source::Hub,
         clock_tolerance_secs: CLOCK_TOLERANCE_SECS,
     };
-    let topic = format!("org.example.buildsys.{topic}");
+    let publisher = if topic.starts_with("bodhi.") { "" } else { "buildsys." };
+    let topic = format!("org.example.{publisher}{topic}");
     let body = json!({"id": "m", "topic": topic, "sent-at": "2026-11-20T08:00:00+00:00", "body": body});
     let message = Incoming {
         id: "m".to_owned(),
@@ -176,6 +177,17 @@ fn a_scratch_build_is_looked_at_where_it_is_ours(#[case] owner: &str, #[case] ou
 fn what_is_not_understood_is_said_to_be() {
     assert!(matches!(hint_of("tag", json!({"tag": 7})), Hint::Rejected(_)));
     assert!(matches!(hint_of("rpm.sign", json!({})), Hint::Nothing(_)));
+}
+
+/// No hub knows of buildroot overrides.
+#[test]
+fn an_override_is_not_a_hint_but_the_fact() {
+    let body = json!({"override": {"nvr": "bash-5-1", "submitter": {"name": "alice"}}});
+    for what in ["tag", "untag"] {
+        assert_eq!(hint_of(&format!("bodhi.buildroot_override.{what}"), body.clone()), Hint::Fact);
+        let bad = hint_of(&format!("bodhi.buildroot_override.{what}"), json!({"override": 7}));
+        assert_eq!(bad, Hint::Rejected("`override` is not an object".to_owned()));
+    }
 }
 
 /// Returns the object to look at, and checks that it is on the hub that sent the message.

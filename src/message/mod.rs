@@ -4,9 +4,10 @@
 //! - [`entry`] reads the envelope, which is the same for every source.
 //! - [`reading`] says what a message claims. It runs again each time a parked message is retried.
 //! - [`topics`] has a line for each topic, and a module for each publisher reads the bodies:
-//!   `koji_message`.
+//!   `koji_message`, `bodhi`.
 //! - [`times`] judges what messages say about time.
 
+mod bodhi;
 pub mod entry;
 mod fields;
 mod koji_message;

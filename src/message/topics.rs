@@ -24,7 +24,7 @@ pub struct Topic {
 }
 
 /// All known topics, whoever publishes them. The README has the same list, and a test compares both.
-pub const TOPICS: [Topic; 9] = [
+pub const TOPICS: [Topic; 11] = [
     bound("buildsys.task.state.change", "a scratch build began or ended", |r| r.task()),
     bound("buildsys.build.state.change", "a build began, ended or was deleted", |r| r.build()),
     unbound("buildsys.build.promote", "a draft became a build", |r| r.promoted()),
@@ -36,6 +36,8 @@ pub const TOPICS: [Topic; 9] = [
     unbound("buildsys.rpm.sign", "a package was signed, which decides nothing", |_| {
         Ok(ReadOutcome::Nothing("signatures decide nothing here"))
     }),
+    told("bodhi.buildroot_override.tag", "a build came into buildroots before its update", |r| r.override_tagged()),
+    told("bodhi.buildroot_override.untag", "such a build left the buildroots", |r| r.override_untagged()),
 ];
 
 const fn bound(name: &'static str, says: &'static str, read: Reader) -> Topic {
@@ -44,6 +46,11 @@ const fn bound(name: &'static str, says: &'static str, read: Reader) -> Topic {
 
 const fn unbound(name: &'static str, says: &'static str, read: Reader) -> Topic {
     Topic { name, says, is_bound: false, is_hint: true, read }
+}
+
+/// A topic of messages that no hub can confirm.
+const fn told(name: &'static str, says: &'static str, read: Reader) -> Topic {
+    Topic { name, says, is_bound: true, is_hint: false, read }
 }
 
 impl Topic {

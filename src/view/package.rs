@@ -11,6 +11,7 @@ use crate::decide::eligibility::{priority_of, stopped};
 use crate::decide::refusal::unbound;
 use crate::decide::state_reason::{reason_of, state_reason};
 use crate::event::{BuildsOn, DependencyMove, PriorityParts};
+use crate::fold::build::BuildrootOverride;
 use crate::fold::{Collection, Evidence, EvidenceKind, HubState, Package, State};
 use crate::model::{BuildrootState, Hub, Name, Outcome, PackageState, Seq, Timestamp};
 
@@ -71,6 +72,15 @@ pub(crate) struct ChangeView {
     pub(crate) distance: Option<u8>,
 }
 
+/// A build that is in the build tag only, by a buildroot override.
+#[derive(Serialize, Debug)]
+pub(crate) struct OverrideView {
+    pub(crate) nvr: String,
+    /// Absent if Bodhi did not say when it ends.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) expires_at: Option<String>,
+}
+
 /// The verdict on one architecture.
 #[derive(Serialize, Debug)]
 pub(crate) struct VerdictView {
@@ -110,6 +120,9 @@ pub(crate) struct PackageView {
     /// Newest tagged build.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) latest: Option<String>,
+    /// Its builds that are in the build tag only, by a buildroot override.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) buildroot_overrides: Vec<OverrideView>,
     /// In thousandths of a point; absent when no build is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) priority: Option<PriorityParts>,
@@ -266,12 +279,14 @@ pub(crate) fn package(
             })
         })
     });
+    let buildroot_overrides = overrides(state, c, (pname, p));
     PackageView {
         collection: cname.clone(),
         package: pname.clone(),
         state: word,
         reason,
-        remarks: remarks(state, c, (pname, p)),
+        remarks: remarks(state, c, (pname, p), &buildroot_overrides),
+        buildroot_overrides,
         from_repository_only: p.is_from_repository_only(),
         tracked: p.is_tracked(c.settings.track_all),
         blocked: p.blocked,
@@ -303,11 +318,39 @@ fn last_unclear(state: &State, c: &Collection, p: &Package) -> Option<String> {
     reason_of(state, c, e, task)
 }
 
-/// What else one should know: that its build tag blocks it, and what is not known of it and why.
-fn remarks(state: &State, c: &Collection, (name, p): (&Name, &Package)) -> Vec<String> {
+/// The builds of a package that are in the build tag, or in a repository of it, and not in the dest
+/// tag, by a buildroot override.
+fn overrides(state: &State, c: &Collection, (name, p): (&Name, &Package)) -> Vec<OverrideView> {
     let Some(hub) = state.hubs.get(&c.settings.hub) else { return Vec::new() };
-    let mut remarks = Vec::new();
+    let Some(known) = hub.overrides.get(name) else { return Vec::new() };
+    let is_in = |tag: &Name, source: &SmolStr| {
+        let chain = hub.chain(tag);
+        let lists = chain.iter().filter_map(|t| hub.tags.get(t)?.packages.get(name));
+        let mut builds = lists.flat_map(|list| &list.builds).filter_map(|b| hub.builds.get(&b.build));
+        builds.any(|b| b.source() == *source)
+    };
+    let in_repository = |source: &SmolStr| p.verdicts.iter().any(|v| v.buildroot_has.as_ref() == Some(source));
+    let only_there = known.iter().filter(|o| {
+        let in_buildroot = in_repository(&o.source) || is_in(&c.settings.build_tag, &o.source);
+        in_buildroot && !is_in(&c.settings.dest_tag, &o.source)
+    });
+    let view = |o: &BuildrootOverride| OverrideView {
+        nvr: format!("{name}-{}", o.source),
+        expires_at: o.expires_at.map(|at| at.to_string()),
+    };
+    only_there.map(view).collect()
+}
+
+/// What else one should know: which builds are in the build tag only, that the build tag blocks it, and what is not
+/// known of it and why.
+fn remarks(state: &State, c: &Collection, (name, p): (&Name, &Package), overrides: &[OverrideView]) -> Vec<String> {
+    let Some(hub) = state.hubs.get(&c.settings.hub) else { return Vec::new() };
     let build = &c.settings.build_tag;
+    let in_build_tag = |o: &OverrideView| {
+        let end = o.expires_at.as_ref().map_or_else(String::new, |at| format!(", which expires at {at}"));
+        format!("{} is in the build tag {build} only, by a buildroot override{end}", o.nvr)
+    };
+    let mut remarks: Vec<String> = overrides.iter().map(in_build_tag).collect();
     if !p.blocked
         && let Some(tag) = hub.blocked_by(&hub.chain(build), name)
     {
