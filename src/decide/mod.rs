@@ -12,6 +12,7 @@ pub mod arches;
 pub mod command;
 pub mod eligibility;
 pub mod faults;
+pub mod hold;
 pub mod judgement;
 pub mod load;
 pub mod plan;
@@ -23,7 +24,7 @@ pub mod retry;
 pub mod state_reason;
 pub mod why;
 
-pub use eligibility::Hold;
+pub use hold::Hold;
 pub use plan::{Choice, Plan, plan};
 pub use policy::Policy;
 pub use why::{Why, why};

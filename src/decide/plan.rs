@@ -12,20 +12,21 @@
 //! collection, in which every package is due at once, does not stop the others for weeks. (Koschei
 //! goes by priority alone.)
 
+mod room;
+
 use std::cmp::{Ordering, Reverse};
 use std::collections::{BTreeMap, BinaryHeap};
 use std::ops::Range;
 
-use smol_str::SmolStr;
-
-use super::arches::build_arches;
-use super::eligibility::{Hold, examine, refused};
-use super::load::{ArchLoads, Loads, NOBODY, overloaded_arches};
+use super::eligibility::examine;
+use super::hold::Hold;
+use super::load::ArchLoads;
 use super::policy::Policy;
 use super::priority::{Points, Priority, TimeScale};
 use crate::event::{Chosen, PriorityParts};
-use crate::fold::{Collection, State};
+use crate::fold::State;
 use crate::model::{Name, Timestamp};
+use room::{Reach, Room};
 
 /// Number of packages from which several threads share the work.
 const SHARED_FROM: usize = 20_000;
@@ -84,158 +85,6 @@ pub fn parts(p: &Priority) -> PriorityParts {
         dependency: p.dependency_points.0,
         time: p.time_points.0,
         current: p.current.0,
-    }
-}
-
-/// The room left for rebuilds while choosing.
-#[derive(Clone)]
-struct Room<'a> {
-    load: Option<Loads<'a>>,
-    load_threshold: u32,
-    paused: Option<SmolStr>,
-    requests: u32,
-    overall: u32,
-    /// Requests that the hourly limit leaves, and that limit.
-    hour: Option<(u32, u32)>,
-    /// Slots owed to each collection with something due.
-    share: u32,
-    collections: Vec<CollectionRoom>,
-}
-
-#[derive(Clone)]
-struct CollectionRoom {
-    running: u32,
-    left: u32,
-    paused: Option<SmolStr>,
-    /// The hold of a collection that a policy of the hub stops, and how many rebuilds may test that
-    /// policy again.
-    refused: Option<(Hold, u32)>,
-}
-
-impl<'a> Room<'a> {
-    /// Computes the room for `hungry` collections with something due. `own` gives back the slots of
-    /// one package, so that it is examined as if it held none.
-    fn new(
-        (state, now): (&State, Timestamp),
-        policy: &Policy,
-        load: Option<&'a ArchLoads>,
-        hungry: usize,
-        own: Option<(usize, u32)>,
-    ) -> Self {
-        let freed = |index: usize| own.filter(|(c, _)| *c == index).map_or(0, |(_, n)| n);
-        let of_collection = |(index, c): (usize, &Collection)| {
-            let limit = c.settings.max_builds.or(policy.max_builds_per_collection).unwrap_or(u32::MAX);
-            let running = c.running.saturating_sub(freed(index));
-            let refused = refused(state, c, policy).map(|hold| {
-                let due = matches!(&hold, Hold::PolicyRefused { next: Some(at), .. } if *at <= now);
-                (hold, u32::from(due))
-            });
-            CollectionRoom { running, left: limit.saturating_sub(running), paused: c.paused.clone(), refused }
-        };
-        let running = state.running().saturating_sub(own.map_or(0, |(_, n)| n));
-        let hour = |limit: u32| (limit.saturating_sub(state.requests_of_last_hour(now)), limit);
-        Room {
-            load: load.map(ArchLoads::by_hub),
-            load_threshold: policy.load_threshold,
-            paused: state.paused.clone(),
-            requests: policy.max_requests_per_evaluation,
-            overall: policy.max_builds.saturating_sub(running),
-            hour: policy.max_submissions_per_hour.map(hour),
-            share: policy.max_builds.div_ceil(u32::try_from(hungry.max(1)).unwrap_or(u32::MAX)),
-            collections: state.collections.values().enumerate().map(of_collection).collect(),
-        }
-    }
-
-    /// Returns whether a collection has not yet received its fair share.
-    fn is_owed(&self, collection: usize) -> bool {
-        self.collections[collection].running < self.share
-    }
-
-    fn refuse(&self, state: &State, c: &Choice) -> Option<Hold> {
-        if self.requests == 0 {
-            return Some(Hold::EvaluationLimit);
-        }
-        if let Some(because) = &self.paused {
-            return Some(Hold::Paused { because: because.clone() });
-        }
-        if self.overall == 0 {
-            return Some(Hold::OverallLimit);
-        }
-        if let Some((0, limit)) = self.hour {
-            return Some(Hold::HourlyLimit { limit });
-        }
-        let room = &self.collections[c.collection];
-        if let Some(because) = &room.paused {
-            return Some(Hold::CollectionPaused { because: because.clone() });
-        }
-        if let Some((hold, 0)) = &room.refused {
-            return Some(hold.clone());
-        }
-        if room.left == 0 {
-            return Some(Hold::CollectionLimit);
-        }
-        let collection = &state.collections[c.collection];
-        let loads = self.load.as_ref()?.of(collection.settings.building_hub())?;
-        let (mut arches, noarch) = build_arches(collection, &collection.packages[c.package]);
-        if noarch || arches.is_empty() {
-            // A noarch package may go to any architecture of the collection. A package never
-            // resolved goes to all of them, so its limits are those of all known architectures.
-            let allowed = |a: &&Name| collection.allowed().has(a);
-            arches = collection.arches.keys().filter(allowed).cloned().collect();
-            if arches.is_empty() {
-                arches.extend(loads.0.keys().filter(allowed).cloned());
-            }
-        }
-        overloaded_arches(loads, &arches, noarch, self.load_threshold).map(|arches| {
-            let nobody = arches.iter().filter(|a| loads.of(a) >= NOBODY).cloned().collect();
-            Hold::Load { arches, nobody }
-        })
-    }
-
-    fn take(&mut self, c: &Choice) {
-        self.requests -= 1;
-        self.overall -= 1;
-        self.hour = self.hour.map(|(left, limit)| (left - 1, limit));
-        let room = &mut self.collections[c.collection];
-        room.left -= 1;
-        if let Some((_, tries)) = &mut room.refused {
-            *tries -= 1;
-        }
-        room.running += 1;
-    }
-
-    /// Makes room as if the limit behind `hold` did not exist.
-    fn lift(&mut self, hold: &Hold, collection: usize) {
-        match hold {
-            Hold::EvaluationLimit => self.requests = u32::MAX,
-            Hold::Paused { .. } => self.paused = None,
-            Hold::OverallLimit => (self.overall, self.share) = (u32::MAX, u32::MAX),
-            Hold::HourlyLimit { .. } => self.hour = None,
-            Hold::CollectionPaused { .. } => self.collections[collection].paused = None,
-            Hold::PolicyRefused { .. } => self.collections[collection].refused = None,
-            Hold::CollectionLimit => self.collections[collection].left = u32::MAX,
-            _ => self.load = None,
-        }
-    }
-}
-
-/// Says which further candidates a limit holds, once it has held one.
-enum Reach {
-    /// All candidates.
-    All,
-    /// All candidates of the same collection.
-    Collection,
-    /// Possibly only this candidate.
-    One,
-}
-
-impl Reach {
-    const fn of(hold: &Hold) -> Self {
-        match hold {
-            Hold::EvaluationLimit | Hold::Paused { .. } | Hold::OverallLimit | Hold::HourlyLimit { .. } => Self::All,
-            Hold::CollectionPaused { .. } | Hold::PolicyRefused { .. } | Hold::CollectionLimit => Self::Collection,
-            _ => Self::One,
-        }
     }
 }
 
@@ -491,7 +340,7 @@ fn at_my_turn<'a>(state: &'a State, mut room: Room<'a>, mut waiting: Waiting<'a>
 mod tests {
     use super::*;
     use crate::event::CollectionSettings;
-    use crate::fold::{ArchResolution, ArchVerdict, Evidence, EvidenceKind, Latest, Package};
+    use crate::fold::{ArchResolution, ArchVerdict, Collection, Evidence, EvidenceKind, Latest, Package};
     use crate::model::{BuildId, Hub, Outcome, Seq};
 
     /// Makes a package. Every third is untracked, and every fifth is blocked.

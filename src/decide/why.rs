@@ -3,7 +3,8 @@
 use serde::Serialize;
 
 use super::arches::build_arches;
-use super::eligibility::{Hold, examine, priority_inputs};
+use super::eligibility::{examine, priority_inputs};
+use super::hold::Hold;
 use super::load::ArchLoads;
 use super::plan::{Choice, crowded_out, parts};
 use super::policy::Policy;

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::facts::*;
 use super::koschei::*;
 use super::operator::*;
+use super::rebuilds::*;
 use super::upcast;
 use crate::model::{Class, Classified, Name};
 

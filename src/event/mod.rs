@@ -14,6 +14,7 @@ pub mod facts;
 pub mod kinds;
 pub mod koschei;
 pub mod operator;
+pub mod rebuilds;
 pub mod schema;
 pub mod upcast;
 
@@ -24,3 +25,4 @@ pub use kinds::{DecodeError, Event, KINDS, Kind};
 pub(crate) use kinds::{findings, hub_facts, observations, package_settings, words};
 pub use koschei::*;
 pub use operator::*;
+pub use rebuilds::*;
