@@ -4,18 +4,22 @@
 //! The requirements are in `requires` as strings, or in `raw` as the hub returns them. The file
 //! does not say what provides them.
 
+mod error;
+
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
-use std::path::{Path, PathBuf};
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::model::{Class, Classified, Name, Nvr};
+use crate::model::{Name, Nvr};
 use crate::repodata::{SourceHeader, SourcePackage};
 use crate::resolve::{hub_build_requires, hub_requirement};
+
+pub use error::{NothingKnown, SourcesError};
 
 /// Maximum number of lines in one file. A distribution has 25,000 source packages. A year of its
 /// updates has five times as many.
@@ -29,95 +33,6 @@ const MAX_LINE: u64 = 8 << 20;
 
 /// Maximum length of a requirement, in bytes.
 const MAX_REQUIREMENT: usize = 4096;
-
-/// Why a file of build requirements cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum SourcesError {
-    /// Reading failed.
-    #[error("read build requirements from {}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// The system's error.
-        #[source]
-        source: io::Error,
-    },
-    /// A line is wrong.
-    #[error("read build requirements from {} line {line}: {reason}", path.display())]
-    Line {
-        /// The file.
-        path: PathBuf,
-        /// The line, counted from 1.
-        line: u64,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// The file has more source packages than can be right.
-    #[error("read build requirements from {}: more than {MAX_SOURCES} source packages", path.display())]
-    TooMany {
-        /// The file.
-        path: PathBuf,
-    },
-    /// Appending failed. Nothing was added.
-    #[error("append build requirements to {}", path.display())]
-    Append {
-        /// The file.
-        path: PathBuf,
-        /// The system's error.
-        #[source]
-        source: io::Error,
-    },
-    /// Another process appends to the file.
-    #[error("open build requirements in {}: another process has them open; a cache directory serves one \
-        process", path.display())]
-    InUse {
-        /// The file.
-        path: PathBuf,
-    },
-    /// A source package could not be read back if it were written.
-    #[error("keep the build requirements of {nvr}: {reason}")]
-    NotKept {
-        /// The source package.
-        nvr: Nvr,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// A package was to be added to a read-only file.
-    #[error("append build requirements to {}: it was opened to be read", path.display())]
-    ReadOnly {
-        /// The file.
-        path: PathBuf,
-    },
-}
-
-impl Classified for SourcesError {
-    fn class(&self) -> Class {
-        match self {
-            Self::Read { source, .. } if source.kind() != io::ErrorKind::NotFound => Class::Unavailable,
-            Self::Append { .. } => Class::Unavailable,
-            Self::ReadOnly { .. } => Class::Broken,
-            _ => Class::Rejected,
-        }
-    }
-}
-
-/// The hub returned an empty list of requirements. It does this when it does not find the package
-/// file. An existing source package has at least requirements of rpm itself (`rpmlib(…)`).
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[error(
-    "learn the build requirements of {nvr}: the hub gives none at all, so it does not find the source package; this is \
-        not \"no requirements\""
-)]
-pub struct NothingKnown {
-    /// The source package.
-    pub nvr: Nvr,
-}
-
-impl Classified for NothingKnown {
-    fn class(&self) -> Class {
-        Class::Rejected
-    }
-}
 
 /// Source packages by NVR.
 #[derive(Clone, Default, Debug)]
@@ -410,6 +325,7 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
+    use crate::model::{Class, Classified};
 
     fn read(text: &str) -> Result<SourcePackages, SourcesError> {
         SourcePackages::read(Path::new("b.jsonl"), text.as_bytes())
