@@ -37,7 +37,6 @@ pub use error::AmqpError;
 pub use look::{BrokerSeen, QueueSeen, look};
 pub use settings::{AmqpSettings, Binding, EXCHANGE, HEARTBEAT, PREFETCH, PREFETCH_MAX, QUEUE, Queue, TIMEOUT, Tls};
 
-use super::source::{MessageSource, SourceError};
 use crate::base::backoff;
 use crate::message::entry::Entry;
 use crate::model::causes::with_causes;
@@ -309,23 +308,6 @@ impl AmqpSource {
 impl Drop for AmqpSource {
     fn drop(&mut self) {
         self.task.abort();
-    }
-}
-
-impl MessageSource for AmqpSource {
-    type Ack = AmqpAck;
-    const NAME: &'static str = "amqp";
-
-    async fn fetch(&self, max: usize, wait: Duration) -> Result<Vec<(Entry, AmqpAck)>, SourceError> {
-        Ok(Self::fetch(self, max, wait).await?)
-    }
-
-    async fn ack_all(&self, acks: Vec<AmqpAck>) -> Result<(), SourceError> {
-        Ok(Self::ack_all(self, acks).await?)
-    }
-
-    async fn waiting(&self) -> Result<u64, SourceError> {
-        Ok(self.backlog().await?.into())
     }
 }
 

@@ -6,6 +6,8 @@
 //! names the place, and nothing after it. A line that cannot be understood is no error: it is
 //! yielded as [`Entry::Unreadable`], and reading goes on.
 
+pub(super) mod reading;
+
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
@@ -15,8 +17,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio_util::sync::CancellationToken;
 
+use self::reading::Reading;
 use super::foreign;
-use super::reading::Reading;
 use crate::message::entry::{Entry, KEPT_OF_OVERLONG, MAX_MESSAGE};
 use crate::model::{Class, Classified};
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::future::Future;
 use std::time::Duration;
 
-use super::amqp::AmqpError;
+use super::amqp::{AmqpAck, AmqpError, AmqpSource};
 use super::jetstream::{AckHandle, JetStreamError, JetStreamSource};
 use crate::message::entry::Entry;
 use crate::model::{Class, Classified};
@@ -79,5 +79,22 @@ impl MessageSource for JetStreamSource {
 
     async fn waiting(&self) -> Result<u64, SourceError> {
         Ok(self.backlog().await?.waiting)
+    }
+}
+
+impl MessageSource for AmqpSource {
+    type Ack = AmqpAck;
+    const NAME: &'static str = "amqp";
+
+    async fn fetch(&self, max: usize, wait: Duration) -> Result<Vec<(Entry, AmqpAck)>, SourceError> {
+        Ok(Self::fetch(self, max, wait).await?)
+    }
+
+    async fn ack_all(&self, acks: Vec<AmqpAck>) -> Result<(), SourceError> {
+        Ok(Self::ack_all(self, acks).await?)
+    }
+
+    async fn waiting(&self) -> Result<u64, SourceError> {
+        Ok(self.backlog().await?.into())
     }
 }

@@ -14,7 +14,7 @@ use crate::base::backoff::Backoff;
 use crate::base::clock;
 use crate::log::LogError;
 use crate::model::{Hub, RepoId};
-use crate::writer::turn::Writer;
+use crate::writer::Writer;
 
 /// First pause between two looks at the archive.
 const PAUSE_FIRST: Duration = Duration::from_secs(1);

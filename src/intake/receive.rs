@@ -7,11 +7,12 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::patience::Patience;
-use super::stream;
 use crate::base::clock;
 use crate::base::stage::stage;
 use crate::bus::MessageSource;
 use crate::log::{AnyLog, EventLog, Incoming, ReceiveError, Received};
+use crate::message::{Entry, UNREADABLE};
+use crate::model::Timestamp;
 use crate::telemetry::Metrics;
 
 /// Most messages of one fetch.
@@ -65,7 +66,7 @@ pub async fn run<S: MessageSource>(
         }
         let now = clock::now();
         let (entries, acks): (Vec<_>, Vec<_>) = entries.into_iter().unzip();
-        let incoming: Vec<_> = entries.into_iter().map(|e| stream::to_incoming(e, S::NAME, now).0).collect();
+        let incoming: Vec<_> = entries.into_iter().map(|e| to_incoming(e, S::NAME, now).0).collect();
         // A message that is already in the inbox is a duplicate, so the whole batch may be retried.
         let received = loop {
             match receive(&log, &incoming).await {
@@ -119,4 +120,16 @@ pub(crate) async fn receive(log: &impl EventLog, batch: &[Incoming]) -> Result<V
         });
     }
     Ok(received)
+}
+
+/// Returns the inbox form of an entry, and why it is unreadable if it is.
+pub(super) fn to_incoming(entry: Entry, source: &str, received_at: Timestamp) -> (Incoming, Option<String>) {
+    let source = source.to_owned();
+    match entry {
+        Entry::Message(m) => (Incoming { id: m.id, source, topic: m.topic, received_at, body: m.raw }, None),
+        Entry::Unreadable(u) => {
+            let message = Incoming { id: u.id, source, topic: UNREADABLE.to_owned(), received_at, body: u.raw };
+            (message, Some(format!("message {} of the stream: {}", u.line, u.reason)))
+        }
+    }
 }

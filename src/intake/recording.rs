@@ -7,14 +7,14 @@
 use std::collections::HashMap;
 
 use super::error::IntakeError;
-use super::stream::hearing;
 use crate::bus::{Progress, Recording};
 use crate::log::{EventLog, Incoming, Position, Received};
 use crate::message::times::NEIGHBOURS;
 use crate::message::{Context, Entry, MessageTimes, Times, UNREADABLE};
 use crate::model::Timestamp;
-use crate::operator;
-use crate::writer::turn::Writer;
+use crate::operator::{self, HEAR_EVERY};
+use crate::writer::Writer;
+use crate::writer::hearing::WordsTaken;
 
 /// Source name of recorded messages in the inbox.
 pub const SOURCE: &str = "recording";
@@ -250,5 +250,39 @@ fn to_incoming(entry: Entry, received_at: Timestamp) -> (Incoming, Option<String
             };
             (message, Some(format!("line {}: {}", u.line, u.reason)))
         }
+    }
+}
+
+/// Waits for `something`, and handles operators' words meanwhile. If the log does not answer, it
+/// still waits for `something`, so that fetched messages are not lost.
+pub(super) async fn hearing<T>(
+    writer: &mut Writer,
+    done: &mut Ingested,
+    something: impl Future<Output = T>,
+) -> (T, Result<(), IntakeError>) {
+    let mut something = std::pin::pin!(something);
+    loop {
+        tokio::select! {
+            biased;
+            happened = &mut something => return (happened, Ok(())),
+            () = tokio::time::sleep(HEAR_EVERY) => match writer.hear().await {
+                Ok(heard) => done.heard(heard),
+                Err(e) => return (something.await, Err(e.into())),
+            },
+        }
+    }
+}
+
+impl Ingested {
+    /// Counts operators' words as handled messages.
+    pub(super) fn heard(&mut self, heard: WordsTaken) {
+        self.handled += heard.words;
+        self.parked += heard.parked;
+    }
+
+    /// Counts received messages.
+    pub(super) fn count(&mut self, received: &[Option<Received>]) {
+        self.read += received.len() as u64;
+        self.duplicates += received.iter().filter(|r| matches!(r, Some(Received::Duplicate))).count() as u64;
     }
 }

@@ -14,20 +14,19 @@ use tokio_util::sync::CancellationToken;
 use super::error::IntakeError;
 use super::late::Late;
 use super::patience::Patience;
-use super::recording::{self, Ingested};
+use super::receive::to_incoming;
+use super::recording::{self, Ingested, hearing};
 use super::{delivery, receive};
 use crate::base::clock;
 use crate::buildroot::repo_resolver::RepoResolver;
 use crate::bus::{CommandSink, MessageSource};
 use crate::log::{AnyLog, EventLog, Incoming, Received};
-use crate::message::{Entry, UNREADABLE};
+use crate::message::Entry;
 use crate::model::causes::with_causes;
-use crate::model::{Class, Classified, Timestamp};
-use crate::operator::HEAR_EVERY;
+use crate::model::{Class, Classified};
 use crate::telemetry::Metrics;
 use crate::telemetry::probe::Readiness;
 use crate::writer::ahead::Ahead;
-use crate::writer::hearing::WordsTaken;
 use crate::writer::pauses::Pauses;
 use crate::writer::{HEART, LOOP_STALE, Settings, Writer};
 
@@ -147,10 +146,9 @@ impl<S: MessageSource> Follower<'_, S> {
                 }
             };
             let (got, heard) = tokio::select! {
-                biased;
-                () = self.stop.cancelled() => break,
-                got = hearing(&mut writer, done, fetch) => got,
-            };
+            biased;
+            () = self.stop.cancelled() => break,
+            got = hearing(&mut writer, done, fetch) => got};
             let entries = match got {
                 Some(Ok(entries)) => {
                     others.source.answered();
@@ -228,26 +226,6 @@ async fn catch_up(writer: &mut Writer, batch: usize, done: &mut Ingested) -> Res
     }
 }
 
-/// Waits for `something`, and handles operators' words meanwhile. If the log does not answer, it
-/// still waits for `something`, so that fetched messages are not lost.
-pub(crate) async fn hearing<T>(
-    writer: &mut Writer,
-    done: &mut Ingested,
-    something: impl Future<Output = T>,
-) -> (T, Result<(), IntakeError>) {
-    let mut something = std::pin::pin!(something);
-    loop {
-        tokio::select! {
-            biased;
-            happened = &mut something => return (happened, Ok(())),
-            () = tokio::time::sleep(HEAR_EVERY) => match writer.hear().await {
-                Ok(heard) => done.heard(heard),
-                Err(e) => return (something.await, Err(e.into())),
-            },
-        }
-    }
-}
-
 /// Delivers the commands that wait and are not paused. Handles operators' words right before each
 /// hand-over, so that nothing goes out once a pause is in the log.
 async fn deliver(
@@ -306,30 +284,4 @@ async fn take_in<S: MessageSource>(
         metrics.last_message(newest.received_at);
     }
     Ok(received)
-}
-
-impl Ingested {
-    /// Counts operators' words as handled messages.
-    fn heard(&mut self, heard: WordsTaken) {
-        self.handled += heard.words;
-        self.parked += heard.parked;
-    }
-
-    /// Counts received messages.
-    fn count(&mut self, received: &[Option<Received>]) {
-        self.read += received.len() as u64;
-        self.duplicates += received.iter().filter(|r| matches!(r, Some(Received::Duplicate))).count() as u64;
-    }
-}
-
-/// Returns the inbox form of an entry, and why it is unreadable if it is.
-pub(crate) fn to_incoming(entry: Entry, source: &str, received_at: Timestamp) -> (Incoming, Option<String>) {
-    let source = source.to_owned();
-    match entry {
-        Entry::Message(m) => (Incoming { id: m.id, source, topic: m.topic, received_at, body: m.raw }, None),
-        Entry::Unreadable(u) => {
-            let message = Incoming { id: u.id, source, topic: UNREADABLE.to_owned(), received_at, body: u.raw };
-            (message, Some(format!("message {} of the stream: {}", u.line, u.reason)))
-        }
-    }
 }

@@ -36,7 +36,6 @@ use tokio::sync::Semaphore;
 
 use self::pace::Pace;
 use super::calls::{Batch, Query};
-use super::session::Session;
 use super::xmlrpc::{self, Call, Fault, Value, multi};
 
 /// Maximum length of a hub's version that is kept, in bytes.
@@ -144,11 +143,6 @@ impl HubClient {
     /// Returns the hub's version, as it was last sent. Hubs from 1.35 on send it with every answer.
     pub fn hub_version(&self) -> Option<String> {
         self.inner.version.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Returns a new session. It logs in when it is first used.
-    pub fn session(&self) -> Session {
-        Session::new(self.clone())
     }
 
     /// Returns an empty batch, to ask several questions together.

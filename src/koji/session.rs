@@ -178,3 +178,10 @@ impl Session {
         Request { at: self.hub.at(&call.method), url: self.hub.session_url(), headers, body: body.to_request(), limit }
     }
 }
+
+impl HubClient {
+    /// Returns a new session. It logs in when it is first used.
+    pub fn session(&self) -> Session {
+        Session::new(self.clone())
+    }
+}

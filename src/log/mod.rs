@@ -35,7 +35,6 @@ mod sqlite;
 pub(crate) mod trail;
 mod types;
 pub mod verify;
-mod verify_outbox;
 
 use std::collections::HashSet;
 use std::future::Future;

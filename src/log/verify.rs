@@ -1,8 +1,10 @@
 //! Recomputes the whole hash chain, and reports where it first breaks.
 
+mod outbox;
+
 use std::collections::BTreeSet;
 
-use super::verify_outbox::OutboxCheck;
+use self::outbox::OutboxCheck;
 use super::{EventLog, Head, PAGE_MAX, ReadError};
 use crate::event::{ChainHash, FactId, Record};
 use crate::model::{Class, Classified, Seq};

@@ -1,9 +1,5 @@
 //! Reports every request to an observer, for counting.
 
-use super::error::HubError;
-use super::transport::Answer;
-use crate::model::{Class, Classified};
-
 /// The outcome of a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub enum CallOutcome {
@@ -28,16 +24,6 @@ impl CallOutcome {
             Self::Offline => "offline",
             Self::Unavailable => "unavailable",
             Self::Rejected => "rejected",
-        }
-    }
-
-    pub(super) fn of(answer: &Result<Answer, HubError>) -> Self {
-        match answer {
-            Ok(Answer { value: Ok(_), .. }) => Self::Ok,
-            Ok(Answer { value: Err(fault), .. }) if fault.kind() == crate::koji::FaultKind::Offline => Self::Offline,
-            Ok(Answer { value: Err(_), .. }) => Self::Fault,
-            Err(error) if error.class() == Class::Unavailable => Self::Unavailable,
-            Err(_) => Self::Rejected,
         }
     }
 }

@@ -14,6 +14,7 @@ use super::observer::CallOutcome;
 use super::settings::{Auth, HubSettings, SettingsError};
 use super::{HubClient, tls};
 use crate::koji::xmlrpc::{Fault, Value, decode_response};
+use crate::model::{Class, Classified};
 
 /// Maximum length of an excerpt of an unusable answer, in bytes.
 const MAX_EXCERPT: usize = 200;
@@ -312,6 +313,18 @@ fn excerpt(body: &[u8]) -> String {
         excerpt.extend(word.chars().filter(|c| !c.is_control()));
     }
     excerpt
+}
+
+impl CallOutcome {
+    fn of(answer: &Result<Answer, HubError>) -> Self {
+        match answer {
+            Ok(Answer { value: Ok(_), .. }) => Self::Ok,
+            Ok(Answer { value: Err(fault), .. }) if fault.kind() == crate::koji::FaultKind::Offline => Self::Offline,
+            Ok(Answer { value: Err(_), .. }) => Self::Fault,
+            Err(error) if error.class() == Class::Unavailable => Self::Unavailable,
+            Err(_) => Self::Rejected,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -359,3 +359,24 @@ impl Attempt for Download {
         Ok(length)
     }
 }
+
+impl Fetcher {
+    /// Fetches one file to `to` and returns its length. Streams the file to disk and verifies it
+    /// before it gets its final name. Continues `TO.part` if an earlier attempt left one.
+    ///
+    /// # Errors
+    /// Returns a [`FetchError`] if the file cannot be fetched. `to` is then as it was before.
+    pub async fn file(
+        &self,
+        url: &str,
+        to: &Path,
+        checksum: Option<Checksum>,
+        size: Option<u64>,
+    ) -> Result<u64, FetchError> {
+        let wrong =
+            |error: &dyn std::fmt::Display| FetchError::Address { address: url.to_owned(), problem: error.to_string() };
+        let url = Url::parse(url).map_err(|error| wrong(&error))?;
+        let expected = Expected { checksum, size, limit: self.settings().file_bytes_max };
+        self.run(Download::new(url, to, expected)).await
+    }
+}

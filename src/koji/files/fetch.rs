@@ -5,7 +5,7 @@
 //! ([`super::download`]), or read only the beginning of a file ([`super::prefix`]).
 
 use std::future::Future;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -15,12 +15,10 @@ use reqwest::{Client, RequestBuilder, Response, StatusCode, Url, redirect};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 
-use super::download::{Download, Expected};
 use super::error::{FetchError, Trouble};
 use super::tls;
 use crate::base::backoff;
 use crate::model::causes::with_causes;
-use crate::repodata::Checksum;
 
 /// Maximum number of redirections that one request follows.
 pub const REDIRECTS_MAX: usize = 5;
@@ -235,39 +233,6 @@ impl Fetcher {
         }
     }
 
-    /// Fetches one file to `to` and returns its length. Streams the file to disk and verifies it
-    /// before it gets its final name. Continues `TO.part` if an earlier attempt left one.
-    ///
-    /// # Errors
-    /// Returns a [`FetchError`] if the file cannot be fetched. `to` is then as it was before.
-    pub async fn file(
-        &self,
-        url: &str,
-        to: &Path,
-        checksum: Option<Checksum>,
-        size: Option<u64>,
-    ) -> Result<u64, FetchError> {
-        let wrong =
-            |error: &dyn std::fmt::Display| FetchError::Address { address: url.to_owned(), problem: error.to_string() };
-        let url = Url::parse(url).map_err(|error| wrong(&error))?;
-        let expected = Expected { checksum, size, limit: self.inner.settings.file_bytes_max };
-        self.run(Download::new(url, to, expected)).await
-    }
-
-    pub(super) fn event(&self, event: FileEvent) {
-        let c = &self.inner.counters;
-        let (counter, by) = match event {
-            FileEvent::Request { .. } => (&c.requests, 1),
-            FileEvent::Received { bytes } => (&c.bytes, bytes),
-            FileEvent::Retry => (&c.retries, 1),
-            FileEvent::Reused { .. } => (&c.reused, 1),
-        };
-        counter.fetch_add(by, Ordering::Relaxed);
-        if let Some(observer) = &self.inner.observer {
-            observer(event);
-        }
-    }
-
     /// Tries until the attempt succeeds, fails for good, or has failed too often.
     pub(super) async fn run<A: Attempt>(&self, mut attempt: A) -> Result<A::Done, FetchError> {
         let settings = &self.inner.settings;
@@ -358,6 +323,20 @@ impl Fetcher {
                 }
                 Ok(chunk)
             }
+        }
+    }
+
+    pub(super) fn event(&self, event: FileEvent) {
+        let c = &self.inner.counters;
+        let (counter, by) = match event {
+            FileEvent::Request { .. } => (&c.requests, 1),
+            FileEvent::Received { bytes } => (&c.bytes, bytes),
+            FileEvent::Retry => (&c.retries, 1),
+            FileEvent::Reused { .. } => (&c.reused, 1),
+        };
+        counter.fetch_add(by, Ordering::Relaxed);
+        if let Some(observer) = &self.inner.observer {
+            observer(event);
         }
     }
 }

@@ -5,17 +5,19 @@
 //! single rename. The mirror fetches only what we read: the index, primary, groups, modules and
 //! Koji's own lists. It fetches the full file lists only where they are needed.
 
+mod filelists;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+use self::filelists::{Needs, Parsed};
 use super::super::archive::read_repo;
 use super::bring::{Bring, OnProgress};
 use super::cache::{Cache, CacheLimits, Evicted, GenerationKey, Hold};
 use super::download::{Expected, blocking};
 use super::error::FetchError;
 use super::fetch::Fetcher;
-use super::filelists::{Needs, Parsed};
 use super::hub_files::{HubFiles, is_what};
 use super::place::{HubPath, Place};
 use super::slots::Slots;

@@ -34,7 +34,6 @@ mod cache;
 mod download;
 mod error;
 mod fetch;
-mod filelists;
 mod headers;
 mod hub_files;
 mod mirror;

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::recording::{Progress, Recording, RecordingError};
+use super::{Progress, Recording, RecordingError};
 use crate::message::entry::Entry;
 
 /// Most lines that are read ahead.

@@ -3,9 +3,9 @@
 
 use std::collections::VecDeque;
 
-use super::verify::{Damage, VerifyError};
-use super::{EventLog, OutboxCommand, PAGE_MAX};
+use super::{Damage, VerifyError};
 use crate::event::{CommandId, Event, RebuildNotSubmitted, Record};
+use crate::log::{EventLog, OutboxCommand, PAGE_MAX};
 use crate::model::Seq;
 
 /// Follows the outbox along the events. One page of it is in memory.

@@ -4,10 +4,10 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use super::bring::{Bring, quiet};
-use super::download::blocking;
-use super::error::FetchError;
-use super::mirror::{Mirror, MirroredRepo};
+use super::{Mirror, MirroredRepo};
+use crate::koji::files::bring::{Bring, quiet};
+use crate::koji::files::download::blocking;
+use crate::koji::files::error::FetchError;
 use crate::repodata::{RepoContent, RepoDir, beyond_primary};
 
 /// Maximum number of primaries for which it is remembered whether they need file lists.
