@@ -7,7 +7,8 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::open::{existing, state_as_of};
-use super::render::{Table, colours};
+use super::out::colours;
+use super::render::Table;
 use super::{DbArgs, Done};
 use crate::bus::CommandSink;
 use crate::decide::command::{CancelCommand, RebuildCommand};

@@ -18,7 +18,7 @@ use clap::Args;
 use indicatif::ProgressBar;
 use serde::Serialize;
 
-use super::render::colours;
+use super::out::colours;
 use super::{CliError, DbArgs, Done, FOUND, with_causes};
 use crate::base::clock::Stopwatch;
 use crate::config::Config;

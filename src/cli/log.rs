@@ -9,11 +9,11 @@ use clap::{Args, Subcommand};
 use indicatif::ProgressBar;
 use tokio_util::sync::CancellationToken;
 
-use super::log_import::{self, AttachmentLine, ImportArgs};
+use super::log_import::{self, AttachmentLine, ImportArgs, attachment_of};
 use super::open::{existing, reading};
 use super::parked::{self, DismissArgs, ParkedArgs, RetryArgs};
 use super::{CliError, DbArgs, Done, FOUND, history};
-use crate::event::{ChainHash, Event, cloudevents};
+use crate::event::{ChainHash, cloudevents};
 use crate::log::{self, EventLog, Head, LogError, PAGE_MAX, VerifyError, folding};
 use crate::model::{Class, Classified, Seq};
 use crate::tools::audit;
@@ -260,15 +260,6 @@ async fn tail(args: &TailArgs) -> Done {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Returns the attachment that an event names.
-pub(super) fn attachment_of(event: &Event) -> Option<&str> {
-    match event {
-        Event::RepoResolved(r) => Some(&r.attachment),
-        Event::BuildrootRecorded(b) => Some(&b.attachment),
-        _ => None,
-    }
-}
-
 async fn export(args: &ExportArgs) -> Done {
     let log = reading(&args.db.db).await?;
     let mut out: Box<dyn Write + Send> = if args.to == Path::new("-") {
@@ -352,7 +343,7 @@ async fn stats(args: &StatsArgs) -> Done {
     for (kind, (n, bytes)) in &kinds {
         table.row(None, vec![kind.clone(), n.to_string(), bytes.to_string()]);
     }
-    write!(out, "{}", table.render(super::render::colours(), 0))?;
+    write!(out, "{}", table.render(super::out::colours(), 0))?;
     writeln!(
         out,
         "{} messages ever received, {} waiting, {} set aside, {dismissed} dismissed; {} commands in the outbox",

@@ -13,9 +13,8 @@ use std::process::ExitCode;
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
-use super::log::attachment_of;
 use super::{CliError, DbArgs, Done};
-use crate::event::{Record, cloudevents};
+use crate::event::{Event, Record, cloudevents};
 use crate::log::{self, Attachment, Commit, EventLog, Head, LogError, Options};
 use crate::model::{Class, Classified, Seq};
 
@@ -245,5 +244,14 @@ async fn take(export: &mut Export, log: &log::AnyLog, began_with: Head) -> Resul
         if over {
             return Ok(missing);
         }
+    }
+}
+
+/// Returns the attachment that an event names.
+pub(super) fn attachment_of(event: &Event) -> Option<&str> {
+    match event {
+        Event::RepoResolved(r) => Some(&r.attachment),
+        Event::BuildrootRecorded(b) => Some(&b.attachment),
+        _ => None,
     }
 }

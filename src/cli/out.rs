@@ -5,11 +5,11 @@
 //! written as `\u001b`, which is also how JSON writes it: what reads our JSON gets the same text. Line ends and tabs
 //! stay, and the colours we use ourselves, where we use colours.
 
-use std::io::{self, Stdout, StdoutLock, Write};
+use std::io::{self, IsTerminal as _, Stdout, StdoutLock, Write};
 
 /// Standard output of verbs. Everything they print goes here, but an export that goes to a program.
 pub(crate) fn stdout() -> Visible<Stdout> {
-    Visible::new(io::stdout(), super::render::colours())
+    Visible::new(io::stdout(), colours())
 }
 
 /// Writes with control characters made visible.
@@ -91,6 +91,11 @@ fn style(text: &str) -> usize {
     let ours = |p: &str| matches!(p.parse(), Ok(0_u8..=4 | 22..=24 | 30..=37 | 39 | 90..=97));
     let fine = parameters.is_empty() || parameters.split(';').all(ours);
     if fine { "\u{1b}[".len() + parameters.len() + 1 } else { 0 }
+}
+
+/// Whether standard output understands colours.
+pub(crate) fn colours() -> bool {
+    std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none()
 }
 
 #[cfg(test)]

@@ -1,17 +1,10 @@
 //! Text for terminals: tables, colours.
 
-use std::io::IsTerminal;
-
 use anstyle::{AnsiColor, Style};
 
 use super::out::visible;
 use crate::model::PackageState;
 use crate::view::text::one_line;
-
-/// Whether standard output understands colours.
-pub(crate) fn colours() -> bool {
-    std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none()
-}
 
 /// How many characters a line of standard output may have: what `COLUMNS` says, else the terminal's width; `None`: it
 /// is no terminal.

@@ -1,62 +1,16 @@
 //! The repositories `koschei resolve` resolves against: one, or several in order with their priorities.
 
-use std::path::{Path, PathBuf};
-use std::str::FromStr;
+use std::path::Path;
 
 use super::out::visible;
-use super::resolve::{ResolveArgs, ResolveCliError};
+use super::repo_arg::RepoArg;
+use super::resolve::args::ResolveArgs;
+use super::resolve::error::ResolveCliError;
 use crate::repodata::{Member, RepoContent, RepoDir, RepodataError, load_groups, load_merged};
 use crate::resolve::{Priority, ResolveError, Universe};
 
 /// Architectures Koji names repositories after.
 const ARCHES: [&str; 9] = ["aarch64", "armhfp", "i386", "i686", "ppc64le", "riscv64", "s390x", "x86_64", "noarch"];
-/// What separates the directory from the options, and these from each other.
-const PRIORITY: &str = ",priority=";
-const HOTFIXES: &str = ",module_hotfixes=";
-
-/// `--repo DIR[,priority=N][,module_hotfixes=1]`.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct RepoArg {
-    /// The directory that holds `repodata/`.
-    pub path: PathBuf,
-    /// How much its packages are preferred.
-    pub priority: Priority,
-    /// Its packages count whatever modules say.
-    pub module_hotfixes: bool,
-}
-
-impl FromStr for RepoArg {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (mut path, mut priority, mut module_hotfixes) = (text, None, None);
-        loop {
-            let (at_priority, at_hotfixes) = (path.rsplit_once(PRIORITY), path.rsplit_once(HOTFIXES));
-            match (at_priority, at_hotfixes) {
-                (Some((rest, number)), _) if !number.contains(HOTFIXES) && priority.is_none() => {
-                    let wrong =
-                        |_| format!("priority `{number}` is not a number; the lower one wins, the default is 99");
-                    priority = Some(Priority(number.parse().map_err(wrong)?));
-                    path = rest;
-                }
-                (_, Some((rest, value))) if !value.contains(PRIORITY) && module_hotfixes.is_none() => {
-                    module_hotfixes = Some(match value {
-                        "1" | "true" => true,
-                        "0" | "false" => false,
-                        _ => return Err(format!("module_hotfixes is 1 or 0, not `{value}`")),
-                    });
-                    path = rest;
-                }
-                _ => break,
-            }
-        }
-        let (priority, module_hotfixes) = (priority.unwrap_or_default(), module_hotfixes.unwrap_or(false));
-        if path.is_empty() {
-            return Err("a directory is missing".to_owned());
-        }
-        Ok(Self { path: path.into(), priority, module_hotfixes })
-    }
-}
 
 /// Their directories, as people are told them.
 pub(super) fn shown(repos: &[RepoArg]) -> String {

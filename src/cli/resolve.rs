@@ -5,8 +5,8 @@
 //! people and scripts that ask without it want to know whether it can, so that the exit status is 5 when it cannot.
 
 mod against;
-mod args;
-mod error;
+pub(super) mod args;
+pub(super) mod error;
 mod explain;
 mod lines;
 mod needers;

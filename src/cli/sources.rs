@@ -5,7 +5,8 @@ use std::cell::LazyCell;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use super::resolve::{ResolveArgs, ResolveCliError};
+use super::resolve::args::ResolveArgs;
+use super::resolve::error::ResolveCliError;
 use crate::decide::arches::not_built_on;
 use crate::model::{Evr, Name};
 use crate::repodata::{RepoContent, RepoDir, SourceHeader, SourcePackage};

@@ -7,7 +7,8 @@ use clap::Args;
 
 use super::as_of::AsOf;
 use super::open::{known_collection, reading, state_as_of};
-use super::render::{Table, colours, line_width, style};
+use super::out::colours;
+use super::render::{Table, line_width, style};
 use super::{CliError, DbArgs, Done};
 use crate::decide::Policy;
 use crate::event::kinds::collection_subject;

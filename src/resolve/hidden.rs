@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use rustc_hash::FxHashMap;
 use smol_str::SmolStr;
 
-use super::native::overlap;
+use super::overlap::overlap;
 use crate::model::counted::and_more;
 use crate::repodata::{DepEvr, Dependency, Op, Relation, RepoContent, Rich, RichOp};
 

@@ -2,9 +2,9 @@
 
 use rustc_hash::FxHashMap;
 
+use super::mode::Mode;
 use super::native::{Native, Wish, obsoletes};
 use super::need::Need;
-use super::resolver::Mode;
 use super::solv::{self, Solver};
 use super::universe::{PkgId, Universe};
 use crate::repodata::{Dependency, Member, MemberKind};

@@ -1,59 +1,27 @@
 //! Resolves one source package after the other.
 
+pub(super) mod explain;
+mod kept_out;
+pub(super) mod needers;
+mod problem;
+
 use std::rc::Rc;
 
 use rustc_hash::FxHashMap;
 
+use self::explain::Explainer;
+use self::kept_out::KeptOut;
 use super::change::Installed;
 use super::distance::Distances;
 use super::error::ResolveError;
-use super::explain::Explainer;
 use super::isa::BuildRequires;
-use super::kept_out::{self, KeptOut};
 use super::member::GroupMember;
+use super::mode::{Mode, Solvers};
 use super::native::{Handover, Native, NativeAnswer, NativeBase, NativeSearch, Wish};
-use super::problem;
 use super::said::{self, Asker};
 use super::solv::Solver;
 use super::universe::{PkgId, Universe};
 use crate::repodata::{Dependency, Member};
-
-/// How the build group and the BuildRequires are combined.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Mode {
-    /// Two transactions, as in mock and a real build: the group is resolved alone and installed,
-    /// then the BuildRequires are resolved on top of it (`dnf install @build`, `dnf builddep`, both
-    /// with `--allowerasing`). Packages of the group stay unless they prevent a BuildRequires; then
-    /// they are replaced or erased.
-    #[default]
-    Two,
-    /// One transaction for both, as in Koschei. It gives other closures for some packages (3 in
-    /// 1,000 of a distribution). Never compare results of the two modes.
-    Joint,
-}
-
-impl Mode {
-    /// Returns `two` or `joint`.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Two => "two",
-            Self::Joint => "joint",
-        }
-    }
-}
-
-/// Which solver answers.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Solvers {
-    /// Our own solver. libsolv answers if ours hands over.
-    #[default]
-    Both,
-    /// Always libsolv, as the reference.
-    Libsolv,
-    /// Always our own solver, even if it would hand over; the answer is then wrong. This shows that
-    /// handing over is needed.
-    NativeAlone,
-}
 
 /// Whether the build group can be installed.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -482,5 +450,32 @@ impl Resolver<'_> {
             wishes.push(solver.kept(&prepared.members_of_base()));
         }
         solver.solve(wishes).map_err(|problems| said::texts(problems, &askers, prepared.universe))
+    }
+}
+
+impl Universe {
+    /// Resolves the build group. `group` are its members in order: those of
+    /// [`Groups::installed`](crate::repodata::Groups::installed), or names.
+    ///
+    /// # Errors
+    /// Returns [`ResolveError::Nul`] if libsolv cannot hold a text. A group that cannot be
+    /// installed is not an error: [`Prepared::group`] says so. Cost: turning the repository into
+    /// rules (0.3 s for 63,000 packages).
+    pub fn prepare<M: Clone + Into<Member>>(&self, group: &[M], mode: Mode) -> Result<Prepared<'_>, ResolveError> {
+        self.prepare_with(group, mode, Solvers::default())
+    }
+
+    /// Like [`Universe::prepare`], but with a choice of solvers.
+    ///
+    /// # Errors
+    /// See [`Universe::prepare`].
+    pub fn prepare_with<M: Clone + Into<Member>>(
+        &self,
+        group: &[M],
+        mode: Mode,
+        solvers: Solvers,
+    ) -> Result<Prepared<'_>, ResolveError> {
+        let group: Vec<Member> = group.iter().cloned().map(Into::into).collect();
+        Prepared::new(self, &group, mode, solvers)
     }
 }

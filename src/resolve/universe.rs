@@ -9,9 +9,8 @@ use smol_str::SmolStr;
 use super::error::ResolveError;
 use super::hidden::Hidden;
 use super::priority::Priority;
-use super::resolver::{Mode, Prepared, Solvers};
 use crate::model::Nevra;
-use crate::repodata::{Dependency, Member, Package, RepoContent, Rich};
+use crate::repodata::{Dependency, Package, RepoContent, Rich};
 
 /// Number of a package inside one [`Universe`]: its position in `primary.xml`, after the packages
 /// of the repositories before. Two packages with the same NEVRA have different numbers. A
@@ -128,31 +127,6 @@ impl Universe {
     /// Returns whether weak dependencies are installed, too.
     pub(super) fn has_weak_deps(&self) -> bool {
         self.weak_deps
-    }
-
-    /// Resolves the build group. `group` are its members in order: those of
-    /// [`Groups::installed`](crate::repodata::Groups::installed), or names.
-    ///
-    /// # Errors
-    /// Returns [`ResolveError::Nul`] if libsolv cannot hold a text. A group that cannot be
-    /// installed is not an error: [`Prepared::group`] says so. Cost: turning the repository into
-    /// rules (0.3 s for 63,000 packages).
-    pub fn prepare<M: Clone + Into<Member>>(&self, group: &[M], mode: Mode) -> Result<Prepared<'_>, ResolveError> {
-        self.prepare_with(group, mode, Solvers::default())
-    }
-
-    /// Like [`Universe::prepare`], but with a choice of solvers.
-    ///
-    /// # Errors
-    /// See [`Universe::prepare`].
-    pub fn prepare_with<M: Clone + Into<Member>>(
-        &self,
-        group: &[M],
-        mode: Mode,
-        solvers: Solvers,
-    ) -> Result<Prepared<'_>, ResolveError> {
-        let group: Vec<Member> = group.iter().cloned().map(Into::into).collect();
-        Prepared::new(self, &group, mode, solvers)
     }
 
     /// Returns the content of the repository.

@@ -10,7 +10,8 @@ use serde::Serialize;
 
 use super::{ResolveArgs, ResolveCliError, bar, for_each, json_line, no_line, sources, translate};
 use crate::cli::cause_text::{culprit, effect, path};
-use crate::cli::repos::{self, RepoArg};
+use crate::cli::repo_arg::RepoArg;
+use crate::cli::repos;
 use crate::cli::sources::Source;
 use crate::repodata::Member;
 use crate::resolve::{

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use crate::cli::repos::RepoArg;
+use crate::cli::repo_arg::RepoArg;
 use crate::resolve::{Mode, Solvers};
 
 /// Resolve source packages: which packages they are built with, or why they cannot be built.

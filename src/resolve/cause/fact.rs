@@ -5,8 +5,8 @@ use smol_str::SmolStr;
 use super::{Culprit, Effect, FirstCause, Generation, Link, PackageChange, built_from};
 use crate::model::Evr;
 use crate::repodata::{DepEvr, Dependency, Op, Package, Relation, Rich};
-use crate::resolve::native::overlap;
 use crate::resolve::need::rich;
+use crate::resolve::overlap::overlap;
 use crate::resolve::universe::PkgId;
 
 /// Identifies a package across generations.

@@ -9,8 +9,8 @@ use rustc_hash::FxHashSet;
 use super::fact::{Fact, Found};
 use super::{FirstCause, Generation, Link};
 use crate::repodata::{Dependency, Rich, RichOp};
+use crate::resolve::mode::Mode;
 use crate::resolve::need::rich;
-use crate::resolve::resolver::Mode;
 use crate::resolve::universe::PkgId;
 
 /// Most requirements examined per source package. It bounds the walk in repositories in which

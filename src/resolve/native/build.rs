@@ -6,12 +6,13 @@ use rustc_hash::FxHashMap;
 
 use super::clauses::{self, Literal, Normal, positive};
 use super::graph::{Flags, Traits};
-use super::provides::{Providers, matches_nevr};
+use super::provides::Providers;
 use super::sets::{SetId, SetTable};
 use super::weak::{WeakCondition, WeakPackage};
 use super::{Node, SYSTEM, index32, node, package};
 use crate::repodata::{DepEvr, DepId, Package, RepoContent, Rich};
 use crate::resolve::error::ResolveError;
+use crate::resolve::overlap::matches_nevr;
 use crate::resolve::solv::Arches;
 use crate::resolve::universe::Universe;
 

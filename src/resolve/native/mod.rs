@@ -279,13 +279,7 @@ fn packages(nodes: &[Node]) -> Vec<PkgId> {
 
 /// Checks whether a dependency of an `Obsoletes` names this package.
 pub(super) fn obsoletes(package: &Package, dependency: &Dependency) -> bool {
-    provides::matches_nevr(package, dependency)
-}
-
-/// Checks whether two dependencies that are not rich overlap: they have the same name and a version
-/// in common.
-pub(super) fn overlap(a: &Dependency, b: &Dependency) -> bool {
-    provides::overlap(a, b)
+    crate::resolve::overlap::matches_nevr(package, dependency)
 }
 
 /// A [`Base`], for code that only passes it on.

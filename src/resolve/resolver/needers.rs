@@ -1,10 +1,10 @@
 //! Finds the packages that need a capability and the packages that provide it.
 
-use super::native::overlap;
-use super::need::{owners, rich};
-use super::resolver::Prepared;
-use super::universe::PkgId;
+use super::Prepared;
 use crate::repodata::{Dependency, Rich, RichOp};
+use crate::resolve::need::{owners, rich};
+use crate::resolve::overlap::overlap;
+use crate::resolve::universe::PkgId;
 
 /// The providers and requirers of a capability in a repository.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]

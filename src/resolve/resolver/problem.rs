@@ -1,9 +1,9 @@
 //! Says why a rich BuildRequires is not fulfilled. libsolv has only one text for all such problems,
 //! "conflicting requests", which names nothing.
 
-use super::resolver::Prepared;
-use super::said::CONFLICTING;
+use super::Prepared;
 use crate::repodata::{Dependency, Rich, RichOp};
+use crate::resolve::said::CONFLICTING;
 
 /// What a part of a BuildRequires lacks.
 #[derive(Default)]

@@ -1,10 +1,11 @@
 //! Explains why a package is in a buildroot, and how far it is from the source package when only
 //! packages of the buildroot count.
 
-use super::need::Need;
-use super::resolver::{Mode, Prepared};
-use super::universe::PkgId;
+use super::Prepared;
 use crate::repodata::{DepId, Dependency};
+use crate::resolve::mode::Mode;
+use crate::resolve::need::Need;
+use crate::resolve::universe::PkgId;
 
 /// Where a chain begins.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -83,7 +84,7 @@ impl<'p> Explainer<'p> {
     /// A package that fulfils one of its requirements, scriptlet requirements included, is at 2,
     /// and so on. `None` means that only the build group needs the package.
     ///
-    /// Koschei's distance ([`super::Resolution::distances`]) counts every package that could have
+    /// Koschei's distance ([`crate::resolve::Resolution::distances`]) counts every package that could have
     /// been chosen and ends at four. This one counts only the packages that are there, and reaches
     /// all of them. Cost: the requirements of the closure.
     pub fn distances(&mut self, build_requires: &[impl AsRef<str>], closure: &[PkgId]) -> Vec<Option<u16>> {
@@ -96,7 +97,7 @@ impl<'p> Explainer<'p> {
     /// chains, the first in the order of the requirements wins.
     ///
     /// A package may have come with the build group because of another package that was erased
-    /// since ([`super::Resolution::erased`]). Its chain then contains that package. `None` means
+    /// since ([`crate::resolve::Resolution::erased`]). Its chain then contains that package. `None` means
     /// that nothing leads to a package; this does not happen for a closure of the same
     /// BuildRequires. Cost: the requirements of the closure, and the length of the chains.
     pub fn chains(&mut self, build_requires: &[impl AsRef<str>], closure: &[PkgId]) -> Vec<Option<Chain>> {
@@ -141,7 +142,7 @@ impl<'p> Explainer<'p> {
         Some(Chain { origin: end.origin, steps })
     }
 
-    /// Returns the packages of `closure` that exclude `erased` ([`super::Resolution::erased`]),
+    /// Returns the packages of `closure` that exclude `erased` ([`crate::resolve::Resolution::erased`]),
     /// ascending. These are packages that conflict with it, that replace it, or that are another
     /// version of it. The result is empty if the package was erased because of its requirements.
     pub fn in_the_way(&self, erased: PkgId, closure: &[PkgId]) -> Vec<PkgId> {

@@ -5,9 +5,9 @@ use std::sync::OnceLock;
 use rustc_hash::FxHashMap;
 use smol_str::SmolStr;
 
-use super::resolver::Prepared;
-use super::universe::{PkgId, Universe};
+use super::Prepared;
 use crate::model::counted::and_more;
+use crate::resolve::universe::{PkgId, Universe};
 
 /// Most packages named in a text.
 const SHOWN_MAX: usize = 5;
