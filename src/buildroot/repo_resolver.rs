@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use super::verdicts::UnitVerdicts;
 use crate::event::Event;
-use crate::fold::sources::{Candidate, Chosen, Moment, choose};
+use crate::fold::sources::{Candidate, Chosen, choose};
+use crate::fold::tag::Moment;
 use crate::fold::{Collection, HubState, Tracked};
 use crate::model::{Hub, Name, Nvr, RepoId};
 use crate::resolve::ResolveOptions;

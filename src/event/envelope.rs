@@ -4,7 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::kinds::{DecodeError, Event};
+use super::error::DecodeError;
+use super::kinds::Event;
 use crate::model::{Seq, Timestamp};
 
 /// The origin of an event.

@@ -1,6 +1,7 @@
 //! Lists all kinds, one line each. Names, encoding, decoding, subjects and schemas are generated
 //! from this list.
 
+use super::error::DecodeError;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -10,7 +11,7 @@ use super::koschei::*;
 use super::operator::*;
 use super::rebuilds::*;
 use super::upcast;
-use crate::model::{Class, Classified, Name};
+use crate::model::Name;
 
 /// Name and version of a stored kind, such as `build_tagged` 1.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -26,36 +27,6 @@ pub struct Kind {
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.v{}", self.name, self.version)
-    }
-}
-
-/// An error for a payload that cannot be read.
-#[derive(Debug, thiserror::Error)]
-pub enum DecodeError {
-    /// A newer program wrote the event. Upgrade before reading this log.
-    #[error("read event of kind `{name}` version {version}: this program does not know it; use a newer koschei")]
-    UnknownKind {
-        /// Kind name as stored.
-        name: String,
-        /// Version as stored.
-        version: u16,
-    },
-    /// The payload is not what the kind requires.
-    #[error("read payload of `{name}` version {version}")]
-    Payload {
-        /// Kind name.
-        name: &'static str,
-        /// Version.
-        version: u16,
-        /// The problem and its position.
-        #[source]
-        source: serde_json::Error,
-    },
-}
-
-impl Classified for DecodeError {
-    fn class(&self) -> Class {
-        Class::Broken
     }
 }
 

@@ -10,6 +10,7 @@
 pub mod cloudevents;
 pub mod command_id;
 pub mod envelope;
+mod error;
 pub mod facts;
 pub mod kinds;
 pub mod koschei;
@@ -20,8 +21,9 @@ pub mod upcast;
 
 pub use command_id::CommandId;
 pub use envelope::{ChainHash, Envelope, FactId, NewEvent, Record, Source};
+pub use error::DecodeError;
 pub use facts::*;
-pub use kinds::{DecodeError, Event, KINDS, Kind};
+pub use kinds::{Event, KINDS, Kind};
 pub(crate) use kinds::{findings, hub_facts, observations, package_settings, words};
 pub use koschei::*;
 pub use operator::*;

@@ -6,7 +6,7 @@
 
 use serde_json::Value;
 
-use super::kinds::DecodeError;
+use super::error::DecodeError;
 
 /// Adds `waits`: in version 1, a package waited after infrastructure faults and after no other
 /// outcome.

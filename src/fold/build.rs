@@ -4,7 +4,6 @@ use serde::{Deserialize, Serialize};
 use smol_str::{SmolStr, format_smolstr};
 
 use super::HubState;
-use super::state::real_outcome;
 use crate::event::{BuildChanged, BuildrootOverrideChanged, Prediction};
 use crate::model::koji::BuildState;
 use crate::model::{BuildId, Evr, Name, Nvr, Outcome, RepoId, TaskId, Timestamp};
@@ -231,6 +230,14 @@ impl HubState {
             }
         }
     }
+}
+
+/// Returns the outcome that a real build stands for: success if this hub built it. An imported
+/// build, or one only seen as tagged, has none. A deleted build had been complete. It is in no tag,
+/// so it counts only while another build of its source is tagged.
+pub(super) fn real_outcome(build: &Build) -> Option<Outcome> {
+    let built = matches!(build.state, Some(BuildState::Complete | BuildState::Deleted));
+    (build.built_here() && built).then_some(Outcome::Ok)
 }
 
 #[cfg(test)]

@@ -6,8 +6,7 @@
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-use super::state::State;
-use crate::event::{PolicyAllowed, PolicyRefused, RebuildRequested};
+use crate::event::PolicyRefused;
 use crate::model::{Name, RebuildId, TaskId, Timestamp};
 
 /// A policy of a hub that does not allow what was asked for.
@@ -34,7 +33,7 @@ impl Refusal {
 
     /// Notes that `e` was refused at `at`. Only the rebuild made as a test moves the time of the
     /// next try. Rebuilds that were already under way at the first refusal do not.
-    fn note(known: &mut Option<Self>, e: &PolicyRefused, at: Timestamp) {
+    pub(super) fn note(known: &mut Option<Self>, e: &PolicyRefused, at: Timestamp) {
         let known = match known {
             Some(known) if known.policy == e.policy => known,
             _ => known.insert(Self {
@@ -51,45 +50,5 @@ impl Refusal {
         }
         known.task_id = e.task_id;
         known.words = e.words.chars().take(Self::WORDS_CHARS_MAX).collect();
-    }
-}
-
-impl State {
-    pub(super) fn policy_refused(&mut self, e: &PolicyRefused, at: Timestamp) {
-        if e.falls_back {
-            return Refusal::note(&mut self.hub_mut(&e.hub).unbound, e, at);
-        }
-        match self.collections.get_mut(&e.collection) {
-            Some(c) => Refusal::note(&mut c.refused, e, at),
-            None => self.anomaly("policy refusing an unknown collection"),
-        }
-    }
-
-    pub(super) fn policy_allowed(&mut self, e: &PolicyAllowed) {
-        match &e.collection {
-            None => self.hub_mut(&e.hub).unbound = None,
-            Some(name) => match self.collections.get_mut(name) {
-                Some(c) => c.refused = None,
-                None => self.anomaly("policy allowing an unknown collection"),
-            },
-        }
-    }
-
-    /// Notes which rebuild tests whether a policy still refuses.
-    pub(super) fn tries_policies(&mut self, e: &RebuildRequested, id: RebuildId) {
-        if let Some(unbound) = self.hub_mut(&e.hub).unbound.as_mut().filter(|_| e.repo_id.is_some()) {
-            unbound.trial = Some(id);
-        }
-        if let Some(refused) = self.collections.get_mut(&e.collection).and_then(|c| c.refused.as_mut()) {
-            refused.trial = Some(id);
-        }
-    }
-
-    /// Lets refused actions be tried again at once, for one collection or for all.
-    pub(super) fn try_policies_again(&mut self, collection: Option<&Name>) {
-        let theirs = self.collections.iter_mut().filter(|(name, _)| collection.is_none_or(|c| c == *name));
-        let of_collections = theirs.filter_map(|(_, c)| c.refused.as_mut());
-        let of_hubs = self.hubs.values_mut().filter(|_| collection.is_none()).filter_map(|h| h.unbound.as_mut());
-        of_collections.chain(of_hubs).for_each(|r| r.tried_at = Timestamp::EPOCH);
     }
 }

@@ -11,84 +11,10 @@
 use serde::{Deserialize, Serialize};
 use smol_str::{SmolStr, format_smolstr};
 
-use super::tag::TaggedBuild;
-use super::{Collection, HubState, Repo, TagPackage};
+use super::tag::Moment;
+use super::{Collection, HubState, Repo};
 use crate::model::nevra::without_draft;
-use crate::model::{BuildId, Name, Nvr, RepoId, Timestamp};
-
-/// How many ended taggings of a package are remembered in a tag, the last ones.
-const PAST_KEPT: usize = 16;
-
-/// The time at which something happened on a hub.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-pub struct Moment {
-    /// The Koji event, if known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub event: Option<i64>,
-    /// The time.
-    pub at: Timestamp,
-}
-
-impl Moment {
-    /// Returns whether this moment is not later than `other`: by Koji events if both are known,
-    /// else by time.
-    pub fn is_by(self, other: Self) -> bool {
-        match (self.event, other.event) {
-            (Some(mine), Some(theirs)) => mine <= theirs,
-            _ => self.at <= other.at,
-        }
-    }
-}
-
-/// A tagging that ended, because the build was taken out of the tag or tagged once more.
-#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
-pub struct Past {
-    /// The build.
-    pub build: BuildId,
-    /// When the build was tagged.
-    pub tagged: Moment,
-    /// When the tagging ended.
-    pub ended: Moment,
-}
-
-impl TaggedBuild {
-    /// Returns when the build was tagged.
-    pub fn tagged(&self) -> Moment {
-        Moment { event: self.event, at: self.at }
-    }
-}
-
-impl TagPackage {
-    /// Remembers that a tagging ended.
-    pub(super) fn ended(&mut self, old: TaggedBuild, ended: Moment) {
-        let new = Past { build: old.build, tagged: old.tagged(), ended };
-        // This end is known already.
-        if self.past.iter().any(|p| (p.build, p.tagged) == (new.build, new.tagged)) {
-            return;
-        }
-        // Keep them sorted, so that the order in which we hear of them does not matter.
-        let key = |p: &Past| (p.ended.at, p.ended.event, p.build, p.tagged.at, p.tagged.event);
-        let place = self.past.partition_point(|p| key(p) < key(&new));
-        self.past.insert(place, new);
-        let over = self.past.len().saturating_sub(PAST_KEPT);
-        self.past.drain(..over);
-    }
-
-    /// Returns the builds that were in the tag at a moment, oldest tagging first. The flag says
-    /// whether a build is still there.
-    fn at(&self, moment: Moment) -> Vec<(BuildId, bool)> {
-        let is_here = |id: BuildId| self.builds.iter().any(|b| b.build == id);
-        let here = self.builds.iter().filter(|b| b.tagged().is_by(moment));
-        let mut found: Vec<(Moment, BuildId, bool)> = here.map(|b| (b.tagged(), b.build, true)).collect();
-        for past in self.past.iter().filter(|p| p.tagged.is_by(moment) && !p.ended.is_by(moment)) {
-            if !found.iter().any(|(_, build, _)| *build == past.build) {
-                let later = found.iter().rev().take_while(|(tagged, ..)| !tagged.is_by(past.tagged)).count();
-                found.insert(found.len() - later, (past.tagged, past.build, is_here(past.build)));
-            }
-        }
-        found.into_iter().map(|(_, build, here)| (build, here)).collect()
-    }
-}
+use crate::model::{BuildId, Name, Nvr, RepoId};
 
 /// A build whose source may be the one that counted.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -225,8 +151,10 @@ impl HubState {
 
 #[cfg(test)]
 mod tests {
+    use super::super::TagPackage;
+    use super::super::tag::{PAST_KEPT, TaggedBuild};
     use super::*;
-    use crate::model::Seq;
+    use crate::model::{Seq, Timestamp};
 
     fn at(event: Option<i64>, secs: i64) -> Moment {
         Moment { event, at: Timestamp::from_secs(secs) }

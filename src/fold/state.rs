@@ -1,5 +1,7 @@
 //! Defines the whole state, and applies events to it.
 
+mod refusals;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -7,7 +9,7 @@ use smol_str::SmolStr;
 
 use super::Map;
 use super::arch::Allowed;
-use super::build::{Build, BuildrootOverride};
+use super::build::{Build, BuildrootOverride, real_outcome};
 use super::collection::Collection;
 use super::evidence::{self, Evidence, EvidenceKind};
 use super::package::{Latest, stands_for};
@@ -16,7 +18,7 @@ use super::repo::Repo;
 use super::tag::{Tag, Untagged};
 use super::task::Task;
 use crate::event::{Envelope, Event, RebuildInputs, Source, package_settings};
-use crate::model::koji::{BuildState, RepoState};
+use crate::model::koji::RepoState;
 use crate::model::{BuildId, Hub, Name, Outcome, PackageState, RebuildId, RepoId, Seq, TaskId, Timestamp};
 
 /// The policy in force.
@@ -472,12 +474,4 @@ impl State {
             }
         }
     }
-}
-
-/// Returns the outcome that a real build stands for: success if this hub built it. An imported
-/// build, or one only seen as tagged, has none. A deleted build had been complete. It is in no tag,
-/// so it counts only while another build of its source is tagged.
-pub(super) fn real_outcome(build: &Build) -> Option<Outcome> {
-    let built = matches!(build.state, Some(BuildState::Complete | BuildState::Deleted));
-    (build.built_here() && built).then_some(Outcome::Ok)
 }

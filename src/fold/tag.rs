@@ -2,13 +2,15 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::sources::{Moment, Past};
 use super::{HubState, Map};
 use crate::event::{
     BuildTagged, BuildUntagged, ExternalRepo, GroupDefinition, Inheritance, PackageListAction, PackageListChanged,
     TagObserved,
 };
 use crate::model::{BuildId, Name, Seq, TagId, Timestamp};
+
+/// How many ended taggings of a package are remembered in a tag, the last ones.
+pub(super) const PAST_KEPT: usize = 16;
 
 /// Deepest inheritance that is followed. Koji's own limit is far lower in practice.
 const DEPTH_MAX: usize = 32;
@@ -275,6 +277,77 @@ impl HubState {
     pub fn blocked_by<'a>(&self, chain: &'a [Name], package: &str) -> Option<&'a Name> {
         let list = |t: &Name| self.tags.get(t)?.packages.get(package)?.blocked;
         chain.iter().find_map(|t| Some((t, list(t)?))).filter(|(_, blocked)| *blocked).map(|(t, _)| t)
+    }
+}
+
+/// The time at which something happened on a hub.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Moment {
+    /// The Koji event, if known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event: Option<i64>,
+    /// The time.
+    pub at: Timestamp,
+}
+
+impl Moment {
+    /// Returns whether this moment is not later than `other`: by Koji events if both are known,
+    /// else by time.
+    pub fn is_by(self, other: Self) -> bool {
+        match (self.event, other.event) {
+            (Some(mine), Some(theirs)) => mine <= theirs,
+            _ => self.at <= other.at,
+        }
+    }
+}
+
+/// A tagging that ended, because the build was taken out of the tag or tagged once more.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Past {
+    /// The build.
+    pub build: BuildId,
+    /// When the build was tagged.
+    pub tagged: Moment,
+    /// When the tagging ended.
+    pub ended: Moment,
+}
+
+impl TaggedBuild {
+    /// Returns when the build was tagged.
+    pub fn tagged(&self) -> Moment {
+        Moment { event: self.event, at: self.at }
+    }
+}
+
+impl TagPackage {
+    /// Remembers that a tagging ended.
+    pub(super) fn ended(&mut self, old: TaggedBuild, ended: Moment) {
+        let new = Past { build: old.build, tagged: old.tagged(), ended };
+        // This end is known already.
+        if self.past.iter().any(|p| (p.build, p.tagged) == (new.build, new.tagged)) {
+            return;
+        }
+        // Keep them sorted, so that the order in which we hear of them does not matter.
+        let key = |p: &Past| (p.ended.at, p.ended.event, p.build, p.tagged.at, p.tagged.event);
+        let place = self.past.partition_point(|p| key(p) < key(&new));
+        self.past.insert(place, new);
+        let over = self.past.len().saturating_sub(PAST_KEPT);
+        self.past.drain(..over);
+    }
+
+    /// Returns the builds that were in the tag at a moment, oldest tagging first. The flag says
+    /// whether a build is still there.
+    pub(super) fn at(&self, moment: Moment) -> Vec<(BuildId, bool)> {
+        let is_here = |id: BuildId| self.builds.iter().any(|b| b.build == id);
+        let here = self.builds.iter().filter(|b| b.tagged().is_by(moment));
+        let mut found: Vec<(Moment, BuildId, bool)> = here.map(|b| (b.tagged(), b.build, true)).collect();
+        for past in self.past.iter().filter(|p| p.tagged.is_by(moment) && !p.ended.is_by(moment)) {
+            if !found.iter().any(|(_, build, _)| *build == past.build) {
+                let later = found.iter().rev().take_while(|(tagged, ..)| !tagged.is_by(past.tagged)).count();
+                found.insert(found.len() - later, (past.tagged, past.build, is_here(past.build)));
+            }
+        }
+        found.into_iter().map(|(_, build, here)| (build, here)).collect()
     }
 }
 

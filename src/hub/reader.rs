@@ -7,27 +7,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::interest::HubObject;
-use super::objects::{self, Read, Steps};
+use super::objects::{self, Read, Scope, Steps};
 use super::snapshot::Seen;
 use crate::koji::calls::{get_last_event, get_tag};
 use crate::koji::records::Task;
 use crate::koji::{Batch, HubClient, HubError, Query};
-use crate::model::{Class, Classified, Name, TagId};
-
-/// What a look needs besides the keys.
-#[derive(Clone, Debug, Default)]
-pub struct Scope {
-    /// Tags whose groups and external repositories are read, too.
-    pub build_tags: BTreeSet<Name>,
-    /// Known numbers of tags. Missing numbers are asked for.
-    pub tag_ids: BTreeMap<Name, TagId>,
-    /// Id of our log. Decisions of other logs are not ours.
-    pub log_id: String,
-    /// Number of our user. Tasks of other users are not ours.
-    pub user: Option<i64>,
-    /// Whether the hub has `repo.query` (1.35 and later).
-    pub has_repo_query: bool,
-}
+use crate::model::{Class, Classified};
 
 /// Reads one hub.
 #[derive(Clone, Debug)]

@@ -20,7 +20,7 @@ use super::to_writer::{Ending, Input, ToWriter};
 use crate::base::backoff::Backoff;
 use crate::base::clock;
 use crate::base::stage::stage;
-use crate::fold::sources::Moment;
+use crate::fold::tag::Moment;
 use crate::hub::turns::Observed;
 use crate::koji::HubError;
 use crate::koji::calls::{get_build_config, get_source_headers};
@@ -266,7 +266,7 @@ impl Fetching {
 
     async fn again(&self, repo: &RepoSeen) -> Result<(i64, Option<RepoSeen>), Trouble> {
         let keys = BTreeSet::from([super::interest::HubObject::Repo(repo.repo_id)]);
-        let looked = self.reader.look(&keys, &super::reader::Scope::default()).await?;
+        let looked = self.reader.look(&keys, &super::objects::Scope::default()).await?;
         if let Some((_, e)) = looked.failed.into_iter().next() {
             return Err(e.into());
         }

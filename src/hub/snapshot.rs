@@ -6,8 +6,8 @@
 use std::collections::BTreeSet;
 
 use super::interest::HubObject;
-pub use super::objects::{BuildSeen, RepoSeen, TagSeen, TaggedSeen, TaskSeen};
-use crate::model::{Hub, Name, RepoId, TaskId, Timestamp};
+pub use super::objects::{BuildSeen, RepoSeen, Seen, TagSeen, TaggedSeen, TaskSeen};
+use crate::model::{Hub, Timestamp};
 
 /// Why we looked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -40,70 +40,4 @@ pub struct Observation {
     /// Everything of our tags up to `event` is in here or was handed on before. A reconciliation
     /// mark may be set.
     pub complete: bool,
-}
-
-/// One object, as it was seen.
-#[derive(Clone, PartialEq, Debug)]
-pub enum Seen {
-    /// A tag's configuration.
-    Tag(TagSeen),
-    /// Builds tagged directly in a tag (without inheritance), oldest tagging first: of one package,
-    /// or of all.
-    TagBuilds {
-        /// The tag.
-        tag: Name,
-        /// Only builds of this package. `None`: all builds.
-        package: Option<Name>,
-        /// The builds in the tag.
-        builds: Vec<TaggedSeen>,
-    },
-    /// A tag's own package list (without inheritance): one package's entry, or all entries.
-    TagPackages {
-        /// The tag.
-        tag: Name,
-        /// Only the entry of this package. `None`: all entries.
-        package: Option<Name>,
-        /// Listed packages, and whether the entry blocks them.
-        listed: Vec<(Name, bool)>,
-    },
-    /// A target, with its build tag and dest tag. `None`: the target does not exist.
-    Target(Name, Option<(Name, Name)>),
-    /// A build.
-    Build(BuildSeen),
-    /// A repository.
-    Repo(RepoSeen),
-    /// The usable repositories (READY, EXPIRED) of a build tag. Others of the tag are gone.
-    Repos {
-        /// The tag.
-        tag: Name,
-        /// Usable repositories.
-        usable: Vec<RepoSeen>,
-        /// Repositories with lower numbers were not asked for. `None`: all were asked for.
-        from: Option<RepoId>,
-        /// Usable repositories that the writer hears of later, when the content of the newest one
-        /// is fetched. They exist, but are not news yet.
-        later: Vec<RepoId>,
-    },
-    /// A scratch build of ours.
-    Task(Box<TaskSeen>),
-    /// A task that the hub does not know.
-    NoTask(TaskId),
-}
-
-impl Seen {
-    /// Returns the usable repositories, if this is the list of that build tag.
-    pub(super) fn usable_of(&self, build_tag: &Name) -> Option<&[RepoSeen]> {
-        match self {
-            Self::Repos { tag, usable, .. } if tag == build_tag => Some(usable),
-            Self::Repos { .. }
-            | Self::Tag(_)
-            | Self::TagBuilds { .. }
-            | Self::TagPackages { .. }
-            | Self::Target(..)
-            | Self::Build(_)
-            | Self::Repo(_)
-            | Self::Task(_)
-            | Self::NoTask(_) => None,
-        }
-    }
 }

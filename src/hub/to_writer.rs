@@ -8,7 +8,7 @@ use super::interest::{HubObject, Interest};
 use super::snapshot::Observation;
 use crate::decide::load::ArchLoads;
 use crate::decide::request::Waits;
-use crate::fold::sources::Moment;
+use crate::fold::tag::Moment;
 use crate::hub::turns::Observed;
 use crate::log::Position;
 use crate::model::{Hub, Name, RebuildId, RepoId};

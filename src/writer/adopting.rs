@@ -2,7 +2,7 @@
 //!
 //! It also closes the requests that an import left without a command.
 
-use super::turn::Writer;
+use super::Writer;
 use crate::event::{
     CollectionEdited, Event, FactId, PolicyAdopted, RebuildNotSubmitted, Source, findings, hub_facts, package_settings,
 };

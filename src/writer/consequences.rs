@@ -3,8 +3,8 @@
 
 use std::collections::BTreeSet;
 
+use super::Writer;
 use super::policies::policy_told;
-use super::turn::Writer;
 use crate::decide::command::{CancelCommand, CommandCause, RebuildCommand, srpm_path};
 use crate::decide::eligibility::PASSIVE;
 use crate::decide::faults::{self, Verdict};

@@ -1,6 +1,6 @@
 //! Handles repository content that becomes available after the repository was reported ready.
 
-use super::turn::Writer;
+use super::Writer;
 use crate::event::{FactId, NewEvent, RepoReady, Source};
 use crate::log::{EventLog, LogError, Subjects};
 use crate::model::{Hub, Name, RepoId, Timestamp};

@@ -1,7 +1,7 @@
 //! Finds the rebuild that a task belongs to. The task's `custom_user_metadata` names it; the
 //! rebuild must be one of this log.
 
-use super::turn::Writer;
+use super::Writer;
 use crate::event::{CommandId, Event, RebuildRequested, Record, TaskChanged};
 use crate::log::{EventLog, LogError};
 use crate::model::{RebuildId, Seq};

@@ -1,6 +1,6 @@
 //! Handles the operators' words in the inbox: what they did and what they ask for.
 
-use super::turn::Writer;
+use super::Writer;
 use crate::event::{Event, MessageRetried, Source};
 use crate::log::{Disposition, EventLog, Incoming, LogError, Pending, Position, Settled};
 use crate::message::{self, Interpretation, UNREADABLE};

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use super::turn::Writer;
+use super::Writer;
 use crate::buildroot::generations::{Base, BaselineKey, Bases};
 use crate::buildroot::installed::{Buildroot, moves_since};
 use crate::buildroot::verdicts::{Closures, SourceVerdict};

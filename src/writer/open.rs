@@ -1,9 +1,9 @@
 //! Opens the writer: folds the log and finds what an earlier writer left open.
 
 use super::HEART;
+use super::Writer;
 use super::persons::Persons;
 use super::settings::Settings;
-use super::turn::Writer;
 use crate::base::clock;
 use crate::buildroot::RepoResolver;
 use crate::event::Source;

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use super::turn::Writer;
+use super::Writer;
 use crate::decide::arches::absent;
 use crate::event::Event;
 use crate::model::Name;

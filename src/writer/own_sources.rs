@@ -5,13 +5,14 @@
 //! ([`crate::fold::sources`]). The events that say so may arrive after the repository. The
 //! repository is then resolved again, with the same result as if they had arrived in time.
 
+use super::Writer;
 use super::tracking::Needed;
-use super::turn::Writer;
 use crate::buildroot::repo_resolver::{OwnSources, Unit};
 use crate::buildroot::verdicts::SourceResult;
 use crate::event::{BuildChanged, RepoReady, Source};
 use crate::fold::Touched;
-use crate::fold::sources::{Candidate, InRepo, Moment, choose};
+use crate::fold::sources::{Candidate, InRepo, choose};
+use crate::fold::tag::Moment;
 use crate::log::{Attachment, LogError};
 use crate::model::koji::BuildState;
 use crate::model::{Hub, Name, Nvr, RepoId, Seq};

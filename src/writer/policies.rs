@@ -1,6 +1,6 @@
 //! Learns a hub's policies from ended rebuilds. A hub does not publish its policies.
 
-use super::turn::Writer;
+use super::Writer;
 use crate::decide::faults::Verdict;
 use crate::decide::refusal;
 use crate::event::{Event, PolicyAllowed, PolicyRefused};

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::turn::Writer;
+use super::Writer;
 use crate::base::stage::stage;
 use crate::buildroot::generations::Bases;
 use crate::buildroot::installed::Buildroot;

@@ -1,6 +1,6 @@
 //! Records the result of a command on its hub, and the load of the builders there.
 
-use super::turn::Writer;
+use super::Writer;
 use crate::decide::load::ArchLoads;
 use crate::event::{Event, FactId, NewEvent, RebuildNotSubmitted, RebuildRefused, RebuildSubmitted, Source};
 use crate::log::LogError;

@@ -13,7 +13,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::turn::Writer;
+use super::Writer;
 use crate::event::{Event, Source};
 use crate::fold::Tracked;
 use crate::log::LogError;

@@ -7,122 +7,22 @@
 //!
 //! Decisions are taken at two points only: at a tick, and when a repository was resolved.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::consequences::HubAccess;
-use super::overrides::Overrides;
+use super::Writer;
 use super::persons::Persons;
-use super::resolving::ClosureCache;
-use super::settings::Settings;
-use super::tracking::Tracking;
 use crate::base::stage::stage;
-use crate::buildroot::generations::Remembered;
-use crate::buildroot::repo_resolver::RepoResolver;
 use crate::buildroot::verdicts::Closures;
-use crate::decide::load::ArchLoads;
 use crate::event::{
-    ChainHash, CollectionCreated, CollectionEdited, CollectionSettings, CommandId, Envelope, Event, FactId,
-    MessageRetried, MessageTimeReplaced, NewEvent, Record, RepoInitialised, RepoReady, Source, Tick, Trigger,
+    CollectionCreated, CollectionEdited, CollectionSettings, CommandId, Envelope, Event, FactId, MessageRetried,
+    MessageTimeReplaced, NewEvent, Record, RepoInitialised, RepoReady, Source, Tick, Trigger,
 };
-use crate::fold::{State, Touched};
-use crate::log::{AnyLog, Commit, Disposition, EventLog, Head, Incoming, LogError, Position, Settled};
-use crate::message::{self, Interpretation};
-use crate::message::{MessageTimes, Times};
-use crate::model::{Hub, Name, PersonId, RebuildId, RepoId, Seq, Timestamp};
-use crate::telemetry::Metrics;
-
-/// The writer: the folded state, and the commit that is about to be appended.
-pub struct Writer {
-    pub(crate) state: State,
-    pub(crate) settings: Settings,
-    pub(crate) log: AnyLog,
-    pub(crate) resolver: Box<dyn RepoResolver>,
-    pub(crate) commit: Commit,
-    pub(crate) cache: ClosureCache,
-    pub(crate) remembered: Remembered,
-    pub(crate) overrides: Overrides,
-    pub(crate) tracking: Tracking,
-    pub(crate) metrics: Metrics,
-    pub(crate) hub_access: HubAccess,
-    log_id: String,
-    hash: ChainHash,
-    committed: Option<Seq>,
-    now: Timestamp,
-    pub(crate) begun: bool,
-    /// Whether the log may hold facts whose messages the inbox never saw, because the log was
-    /// imported.
-    facts_unseen: bool,
-    /// Requests whose commands the export did not carry.
-    pub(crate) without_command: Vec<RebuildId>,
-    persons: Persons,
-    /// What is known about the clocks of the bus's publishers.
-    pub(crate) times: Times,
-    /// Number of messages since the start whose time was not believed.
-    pub(crate) retimed: u64,
-    /// Load of the builders per hub, as last reported.
-    pub(crate) loads: HashMap<Hub, ArchLoads>,
-    /// Packages whose sources must be checked once a look with many facts is appended. `None`
-    /// outside such a look.
-    pub(crate) sources_later: Option<std::collections::BTreeSet<Touched>>,
-    /// When each hub was last marked as reconciled.
-    pub(crate) marks: HashMap<Hub, Timestamp>,
-    /// Last recorded reason why a repository is not resolved, by collection and architecture. The
-    /// same reason is not recorded again.
-    pub(crate) not_resolved: HashMap<(Name, Option<Name>), (RepoId, String)>,
-    /// Inbox position up to which operators' words were read.
-    pub(crate) heard: Option<Position>,
-}
+use crate::fold::State;
+use crate::log::{Disposition, EventLog, Incoming, LogError, Position, Settled};
+use crate::message::{self, Interpretation, MessageTimes};
+use crate::model::{Hub, Name, PersonId, Seq, Timestamp};
 
 impl Writer {
-    /// Makes a writer that continues after `state`, which is folded up to `head`. `log_id`
-    /// identifies the log.
-    ///
-    /// # Errors
-    /// Returns [`LogError::Broken`] if state and log do not end at the same event.
-    pub(super) fn new(
-        log: AnyLog,
-        (mut state, log_id, head): (State, String, &Head),
-        persons: Persons,
-        settings: Settings,
-        resolver: Box<dyn RepoResolver>,
-        metrics: Metrics,
-    ) -> Result<Self, LogError> {
-        if state.seq != head.seq {
-            return Err(LogError::Broken(format!("the state ends at {:?}, the log at {:?}", state.seq, head.seq)));
-        }
-        state.watch();
-        let times = Times::new(settings.context.clock_tolerance_secs);
-        Ok(Self {
-            now: state.recorded_at,
-            log_id,
-            hash: head.hash,
-            committed: head.seq,
-            state,
-            settings,
-            log,
-            resolver,
-            commit: Commit::default(),
-            cache: ClosureCache::default(),
-            remembered: Remembered::default(),
-            overrides: Overrides::default(),
-            tracking: Tracking::default(),
-            metrics,
-            hub_access: HubAccess::default(),
-            begun: false,
-            facts_unseen: false,
-            without_command: Vec::new(),
-            persons,
-            times,
-            retimed: 0,
-            loads: HashMap::new(),
-            sources_later: None,
-            marks: HashMap::new(),
-            not_resolved: HashMap::new(),
-            heard: None,
-        })
-    }
-
     /// Returns the state, including everything handled so far.
     pub fn state(&self) -> &State {
         &self.state

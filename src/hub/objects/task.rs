@@ -8,7 +8,7 @@ use crate::event::{ChildTask, TaskChanged, TaskFault, TaskVanished};
 use crate::fold::State;
 use crate::hub::convert;
 use crate::hub::diff::Compare;
-use crate::hub::reader::Scope;
+use crate::hub::objects::Scope;
 use crate::hub::snapshot::Seen;
 use crate::koji::calls::{get_task_descendents, get_task_info, get_task_result};
 use crate::koji::records::{Task, TaskResult, TaskTree};
