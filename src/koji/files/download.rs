@@ -22,7 +22,8 @@ use reqwest::header::{ETAG, HeaderMap, HeaderValue, IF_RANGE, LAST_MODIFIED, RAN
 use reqwest::{Response, StatusCode, Url};
 
 use super::error::{FetchError, Trouble};
-use super::fetch::{Attempt, Failure, Fetcher, content_range};
+use super::fetch::{Attempt, Failure, Fetcher};
+use super::response::content_range;
 use crate::repodata::{Checksum, ChecksumKind, Digester, RepodataError};
 
 /// Size of the write buffer, in bytes.

@@ -39,6 +39,7 @@ mod hub_files;
 mod mirror;
 mod place;
 mod prefix;
+mod response;
 mod slots;
 mod source_repo;
 mod store;

@@ -4,7 +4,8 @@ use reqwest::header::{ETAG, HeaderValue, IF_RANGE, RANGE, TRANSFER_ENCODING};
 use reqwest::{Response, StatusCode, Url};
 
 use super::error::{FetchError, Trouble};
-use super::fetch::{Attempt, Failure, Fetcher, content_range};
+use super::fetch::{Attempt, Failure, Fetcher};
+use super::response::content_range;
 
 /// The result of parsing the beginning of a file.
 pub(super) enum Step<T> {
