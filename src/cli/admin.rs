@@ -67,7 +67,7 @@ pub(super) async fn run(verb: &AdminVerb) -> Done {
 async fn forget(args: &ForgetArgs) -> Done {
     let who = &args.person;
     if who.trim().is_empty() {
-        return Err(CliError::Rejected("forget nobody: give a name or a stand-in".to_owned()));
+        return Err(CliError::Rejected("forget a person: the name is empty; give a name or a stand-in".to_owned()));
     }
     let log = existing(&args.db.db).await?;
     if !args.force
@@ -82,7 +82,7 @@ async fn forget(args: &ForgetArgs) -> Done {
     let mut out = crate::cli::out::stdout();
     match &done.id {
         Some(id) => writeln!(out, "{id} has no name any more")?,
-        None => writeln!(out, "nobody is known as `{}` (any more)", who.escape_debug())?,
+        None => writeln!(out, "the log knows nobody as `{}`", who.escape_debug())?,
     }
     let Erasure { bodies, parked, reasons, .. } = &done;
     writeln!(out, "{bodies} raw messages deleted ({parked} of them had been set aside), {reasons} reasons replaced")?;
@@ -94,7 +94,7 @@ async fn forget(args: &ForgetArgs) -> Done {
         return Ok(ExitCode::SUCCESS);
     }
     let left: Vec<String> = done.left.iter().map(what_is_left).collect();
-    Err(CliError::Unavailable(format!("forget them everywhere: {}", left.join("; "))))
+    Err(CliError::Unavailable(format!("erase the name everywhere: {}", left.join("; "))))
 }
 
 /// Refuses an unknown name if a known one differs only by a letter or two.
@@ -109,7 +109,7 @@ async fn slip(log: &AnyLog, who: &str) -> Result<(), CliError> {
     match near.is_empty() {
         true => Ok(()),
         false => Err(CliError::Rejected(format!(
-            "forget `{}`: nobody of that name or stand-in is known{near} If not, say --force",
+            "forget `{}`: the log knows no such name or stand-in{near} To forget it anyway, add --force",
             who.escape_debug()
         ))),
     }
@@ -119,19 +119,19 @@ async fn slip(log: &AnyLog, who: &str) -> Result<(), CliError> {
 fn what_is_left(left: &Left) -> String {
     match left {
         Left::Waiting(n) => format!(
-            "{n} messages that wait to be handled name them, and were kept for that; run this again when `koschei \
-             serve`, `follow` or `ingest` has handled them"
+            "{n} messages that are not handled yet name the person, so they were kept; run this again when `koschei \
+                serve`, `follow` or `ingest` has handled them"
         ),
         Left::Read => {
-            "somebody reads the database or writes to it, so that its write-ahead log and freed space, where the name \
-             may still stand, could not be written anew; run this again when they have ended (an export, a backup, a \
-             shell)"
+            "another process uses the database, so its write-ahead log and freed space could not be rewritten and \
+                may still contain the name; run this again when that process (an export, a backup, a shell) has \
+                ended"
                 .to_owned()
         }
         Left::Store(e) => format!(
-            "the name may still stand in freed space of the database, which could not be written anew ({}); it takes \
-             room for another copy, for SQLite also in the temporary directory (SQLITE_TMPDIR); see to that and run \
-             this again",
+            "freed space of the database may still contain the name, because it could not be rewritten ({}); \
+                rewriting needs room for a second copy, for SQLite also in the temporary directory (SQLITE_TMPDIR); \
+                make room and run this again",
             crate::model::causes::with_causes(e)
         ),
     }
@@ -148,7 +148,7 @@ pub(super) fn check_config(args: &CheckConfigArgs) -> Done {
         *url = crate::log::redacted(url);
     }
     let text = if args.json {
-        serde_json::to_string(&config).expect("a configuration holds only what JSON can say")
+        serde_json::to_string(&config).expect("a configuration is valid JSON")
     } else {
         toml::to_string(&config).map_err(|e| CliError::Rejected(format!("print the configuration: {e}")))?
     };

@@ -1,4 +1,4 @@
-//! A point in a log, as people say it: an event, a time, a day, or so long ago.
+//! A point in a log, as people write it: an event, a time, a day, or a span before now.
 
 use std::str::FromStr;
 
@@ -8,7 +8,7 @@ use crate::log::{AnyLog, EventLog};
 use crate::model::{Seq, Timestamp};
 
 const DAY_SECS: i64 = 86_400;
-/// Longest span that can be said, in seconds: a thousand years.
+/// Longest span that is accepted, in seconds: a thousand years.
 const SPAN_SECS_MAX: i64 = 1_000 * 365 * DAY_SECS;
 
 /// A point in a log.
@@ -16,29 +16,29 @@ const SPAN_SECS_MAX: i64 = 1_000 * 365 * DAY_SECS;
 pub(crate) enum AsOf {
     /// After this event; 0: before the first.
     Seq(u64),
-    /// After everything recorded up to then.
+    /// After everything that was recorded up to this time.
     Time(Timestamp),
-    /// A day, by its beginning (UTC).
+    /// A day, given by its beginning (UTC).
     Day(Timestamp),
-    /// So many seconds ago.
+    /// This many seconds ago.
     Ago(i64),
 }
 
-/// What a day stands for.
+/// The moment that a day stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Edge {
-    /// Its first moment: for what comes after it.
+    /// Its first moment, if events after it are wanted.
     Begin,
-    /// Its last moment: for how things were then.
+    /// Its last moment, if the state at it is wanted.
     End,
 }
 
-/// A point, found.
+/// A point that was found in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Point {
     /// After this event; `None`: before the first.
     Seq(Option<Seq>),
-    /// After everything recorded up to then.
+    /// After everything that was recorded up to this time.
     Time(Timestamp),
 }
 
@@ -65,14 +65,14 @@ impl FromStr for AsOf {
         }
         span(text).map(Self::Ago).ok_or_else(|| {
             format!(
-                "`{text}` is no point in a log: those are an event's number, a time (2026-11-20T08:45:00Z, 2026-11-20 \
-                 08:45), a day (2026-11-20), or a span (1 hour ago, 3 days ago)"
+                "`{text}` is not a point in a log; give an event's number, a time (2026-11-20T08:45:00Z, 2026-11-20 \
+                    08:45), a day (2026-11-20) or a span (1 hour ago, 3 days ago)"
             )
         })
     }
 }
 
-/// The seconds of `3 days ago`, `90min ago`, `1 day 2 hours ago`.
+/// Returns the seconds of a span such as `3 days ago`, `90min ago` or `1 day 2 hours ago`.
 fn span(text: &str) -> Option<i64> {
     let spaced: String = text.strip_suffix("ago")?.to_lowercase();
     let mut total = 0_i64;
@@ -104,8 +104,8 @@ fn span(text: &str) -> Option<i64> {
     (total <= SPAN_SECS_MAX).then_some(total)
 }
 
-/// Finds a point, and says on standard error what a day or a span was taken for. A span counts from now; where that
-/// leads beyond the end of the log, as with one that ended long ago, it counts from there.
+/// Finds a point. Prints on standard error the time that a day or a span stands for. A span counts
+/// back from now. If that time is after the end of the log, the span counts back from the end.
 pub(crate) async fn settle(log: &AnyLog, as_of: AsOf, edge: Edge) -> Result<Point, CliError> {
     let time = match as_of {
         AsOf::Seq(n) => return Ok(Point::Seq(Seq::new(n))),
@@ -116,7 +116,7 @@ pub(crate) async fn settle(log: &AnyLog, as_of: AsOf, edge: Edge) -> Result<Poin
         }
         AsOf::Day(begin) => {
             let last = Timestamp(begin.0 + DAY_SECS * 1_000_000 - 1);
-            // A day that is not over yet is as it is now.
+            // A day that is not over yet ends now.
             let end = last.min(clock::now().max(recorded_end(log).await?.unwrap_or(Timestamp::EPOCH)));
             eprintln!("koschei: as of the end of that day (UTC), {end}");
             end
@@ -126,7 +126,7 @@ pub(crate) async fn settle(log: &AnyLog, as_of: AsOf, edge: Edge) -> Result<Poin
             match recorded_end(log).await?.filter(|end| *end < time) {
                 Some(end) => {
                     let back = end.plus_secs(-secs);
-                    eprintln!("koschei: the log ends at {end}, before that; counted back from its end, that is {back}");
+                    eprintln!("koschei: the log ends earlier, at {end}; counted back from its end, that is {back}");
                     back
                 }
                 None => {
@@ -139,14 +139,14 @@ pub(crate) async fn settle(log: &AnyLog, as_of: AsOf, edge: Edge) -> Result<Poin
     Ok(Point::Time(time))
 }
 
-/// When the last event was recorded.
+/// Returns the time at which the last event was recorded.
 async fn recorded_end(log: &AnyLog) -> Result<Option<Timestamp>, CliError> {
     let Some(last) = log.head().await?.seq else { return Ok(None) };
     Ok(log.read(Seq::new(last.get() - 1), 1).await?.first().map(|r| r.recorded_at))
 }
 
 impl Point {
-    /// The last event that counts; `None`: none does.
+    /// Returns the last event that counts. `None` means that no event counts.
     pub(crate) async fn seq(self, log: &AnyLog) -> Result<Option<Seq>, CliError> {
         match self {
             Self::Seq(seq) => Ok(seq),

@@ -107,7 +107,7 @@ fn people(told: &Breakages, out: &mut impl Write) -> std::io::Result<()> {
     }
     writeln!(
         out,
-        "{} broke, {} recovered or left, {broken} broken now",
+        "{} broke, {} of them recovered or are no longer tracked, {broken} broken now",
         told.spells.len(),
         told.spells.len() - broken
     )?;
@@ -119,11 +119,11 @@ fn people(told: &Breakages, out: &mut impl Write) -> std::io::Result<()> {
     }
     let others: Vec<&Spell> = told.spells.iter().filter(|s| s.cause.is_none()).collect();
     if !others.is_empty() {
-        writeln!(out, "\nBroken otherwise")?;
+        writeln!(out, "\nNot traced to an update")?;
         table(&others, out)?;
     }
     for why in &told.unexplained {
-        writeln!(out, "\nnot every cause could be looked for: {}", one_line(why, 160))?;
+        writeln!(out, "\nsome causes could not be searched for: {}", one_line(why, 160))?;
     }
     Ok(())
 }
@@ -153,8 +153,7 @@ fn cause(found: &FoundCause, spells: &[&Spell], out: &mut impl Write) -> std::io
 }
 
 fn table(spells: &[&Spell], out: &mut impl Write) -> std::io::Result<()> {
-    let mut table =
-        Table::new(&["package", "now", "broke", "recovered", "rebuilds meanwhile", "why it was broken, at last"]);
+    let mut table = Table::new(&["package", "now", "broke", "recovered", "rebuilds meanwhile", "last reason"]);
     for s in spells {
         let (now, recovered) = match &s.until {
             Some((end, state, _)) => {

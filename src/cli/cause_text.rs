@@ -1,8 +1,9 @@
-//! First causes in words.
+//! Describes first causes in words.
 
 use crate::resolve::{Culprit, Effect, FirstCause, PackageChange};
 
-/// The change of a package: `libfoo.x86_64 1-1 → 2-1, built from libfoo-1-1 → libfoo-2-1`.
+/// Describes the change of a package: `libfoo.x86_64 1-1 → 2-1, built from libfoo-1-1 →
+/// libfoo-2-1`.
 pub(crate) fn culprit(cause: &FirstCause) -> String {
     let change = match &cause.culprit {
         Culprit::BuildRequires => return "the source package's own requirements".to_owned(),
@@ -25,22 +26,22 @@ pub(crate) fn culprit(cause: &FirstCause) -> String {
     };
     let instead = match successors.as_slice() {
         [] => String::new(),
-        some => format!(", which builds {} now", some.join(", ")),
+        some => format!(", which now builds {}", some.join(", ")),
     };
     format!("{name}.{arch} {moved}{built}{instead}")
 }
 
-/// What the change did.
+/// Describes the effect of the change.
 pub(crate) fn effect(effect: &Effect) -> String {
     match effect {
-        Effect::Lost { requirement } => format!("provides {requirement} no longer"),
-        Effect::Requires { requirement } => format!("requires {requirement} now, which cannot be had"),
-        Effect::Provides { requirement } => format!("provides {requirement} now, which the build group asks for"),
-        Effect::Conflict { with } => format!("cannot be installed together with {with} any more"),
+        Effect::Lost { requirement } => format!("no longer provides {requirement}"),
+        Effect::Requires { requirement } => format!("now requires {requirement}, which cannot be installed"),
+        Effect::Provides { requirement } => format!("now provides {requirement}, which the build group requires"),
+        Effect::Conflict { with } => format!("can no longer be installed together with {with}"),
     }
 }
 
-/// From what the source package asks for to what is missing.
+/// Describes the path from what the source package requires to what is missing.
 pub(crate) fn path(cause: &FirstCause) -> String {
     let mut text = String::new();
     if cause.in_group {

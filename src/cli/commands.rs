@@ -52,7 +52,7 @@ pub(super) async fn run(args: &CommandsArgs) -> Done {
         let mut out = crate::cli::out::stdout().lock();
         if args.table {
             write!(out, "{}", table(shown.iter().map(|c| c.payload.as_str())))?;
-            writeln!(out, "{} of {} commands that wait", shown.len(), waiting.len())?;
+            writeln!(out, "{} of {} waiting commands", shown.len(), waiting.len())?;
         } else {
             shown.iter().try_for_each(|c| writeln!(out, "{}", c.payload))?;
         }
@@ -64,7 +64,9 @@ pub(super) async fn run(args: &CommandsArgs) -> Done {
         eprintln!("{n} commands delivered");
         match log.counts().await?.outbox_pending {
             0 => {}
-            held => eprintln!("{held} stay in the outbox, because their submissions are paused: koschei admin resume"),
+            held => eprintln!(
+                "{held} commands stay in the outbox, because submissions are paused; to resume: koschei admin resume"
+            ),
         }
     }
     log.close().await;

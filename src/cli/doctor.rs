@@ -162,10 +162,7 @@ impl Doctor {
         // The future is boxed because checks hold whole answers of hubs.
         let verdict = tokio::time::timeout(self.limit, Box::pin(doing)).await.unwrap_or_else(|_| {
             let found = format!("no answer within {} s", self.limit.as_secs());
-            Verdict::failed(
-                found,
-                "check network and firewalls between here and there, or give it longer with --timeout",
-            )
+            Verdict::failed(found, "check the network and firewalls on the way, or raise --timeout")
         });
         let Verdict { status, found, advice, value } = verdict;
         let of = of.map(str::to_owned);
@@ -279,15 +276,11 @@ fn configuration(args: &DoctorArgs) -> Verdict<Config> {
     let (hubs, collections) = (config.hubs.len(), config.collections.len());
     let found = format!("{at} can be used; hubs: {hubs}, collections: {collections}{passive}");
     let verdict = if hubs == 0 {
-        Verdict::failed(
-            found,
-            "there is no hub to live with: add a `[[hub]]`; without one there are `koschei ingest` and `koschei \
-                follow`",
-        )
+        Verdict::failed(found, "add a `[[hub]]`; to work without a hub, use `koschei ingest` or `koschei follow`")
     } else if collections == 0 {
         Verdict::warning(
             found,
-            "nothing will be looked at: add a `[[collection]]`, or make one with `koschei admin create-collection`",
+            "no collection is watched: add a `[[collection]]`, or create one with `koschei admin create-collection`",
         )
     } else {
         Verdict::ok(found)

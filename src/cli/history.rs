@@ -67,7 +67,10 @@ pub(super) async fn run(args: &HistoryArgs) -> Done {
     if let Some(bad) = args.kind.iter().find(|k| !crate::event::KINDS.iter().any(|x| x.name == k.as_str())) {
         let known: Vec<&str> = crate::event::KINDS.iter().map(|k| k.name).collect();
         let hint = did_you_mean(bad, known.iter().copied());
-        return Err(CliError::Rejected(format!("list kind `{bad}`: the kinds are {}{hint}", known.join(", "))));
+        return Err(CliError::Rejected(format!(
+            "list events of kind `{bad}`: the kinds are {}{hint}",
+            known.join(", ")
+        )));
     }
     let log = reading(&args.db.db).await?;
     let after = match args.after {
@@ -100,7 +103,7 @@ fn summary(args: &HistoryArgs, found: &Selection) -> String {
         (0, ..) => format!("no event{after}"),
         (1, ..) if shown == 1 => format!("1 event{after}"),
         (_, Some(_), Some(last)) if shown < total => {
-            format!("the first {shown} of {total} events after that; go on with --after {}", last.seq)
+            format!("the first {shown} of {total} events after that; continue with --after {}", last.seq)
         }
         (_, None, _) if shown < total => {
             format!("the newest {shown} of {total} events; --limit {total} shows all, --after 0 begins with the first")

@@ -98,8 +98,8 @@ pub(super) async fn run(args: &IngestArgs) -> Done {
     let mut recording = Recording::open(&args.from)?;
     if let Some(what) = recording.is_no_recording() {
         return Err(CliError::Rejected(format!(
-            "ingest {}: that is no recording of Koji's messages, which has one message a line, but {what}; nothing of \
-                it was taken",
+            "ingest {}: a recording of Koji's messages has one message per line, but this is {what}; nothing was \
+                ingested",
             args.from.display()
         )));
     }
@@ -138,8 +138,8 @@ pub(super) async fn run(args: &IngestArgs) -> Done {
     let m = &report.messages;
     if m.handled > 0 && m.parked == m.handled {
         eprintln!(
-            "koschei: warning: nothing of {} was understood; is it a recording of Koji's messages? What `koschei log \
-             export` wrote is taken by `koschei log import`",
+            "koschei: warning: no message of {} was understood; check that it is a recording of Koji's messages \
+                (`koschei log import` reads what `koschei log export` wrote)",
             args.from.display()
         );
     }
@@ -147,8 +147,8 @@ pub(super) async fn run(args: &IngestArgs) -> Done {
     print(&report, args, to_stderr)?;
     if stop.is_cancelled() {
         eprintln!(
-            "koschei: interrupted: {} messages of {} are taken and kept, and the log ends at event {}; ingest the same \
-             recording again to go on, nothing is taken twice",
+            "koschei: interrupted: {} messages of {} were ingested, and the log ends at event {}; to continue, \
+                ingest the same recording again: no message is ingested twice",
             m.read,
             args.from.display(),
             report.head
@@ -170,7 +170,7 @@ fn on_interrupt(stop: CancellationToken) -> Result<(), CliError> {
             }
             if again {
                 eprintln!(
-                    "koschei: interrupted; what was committed is kept, and the same recording goes on from there"
+                    "koschei: interrupted; committed messages are kept; to continue, ingest the same recording again"
                 );
                 std::process::exit(i32::from(INTERRUPTED));
             }
@@ -186,7 +186,7 @@ fn announce(stop: &CancellationToken) {
     let mut stderr = std::io::stderr().lock();
     stop.cancel();
     // The stop holds even if standard error is closed.
-    drop(writeln!(stderr, "koschei: stopping after the messages at hand; again to stop at once"));
+    drop(writeln!(stderr, "koschei: stopping after the messages at hand; interrupt again to stop at once"));
 }
 
 async fn feed(
@@ -249,7 +249,7 @@ fn bar() -> ProgressBar {
 
 fn print(r: &Report, args: &IngestArgs, to_stderr: bool) -> Result<(), CliError> {
     let text = if args.json {
-        format!("{}\n", serde_json::to_string(r).expect("a report holds only what JSON can say"))
+        format!("{}\n", serde_json::to_string(r).expect("a report is valid JSON"))
     } else {
         let m = &r.messages;
         let mut text = format!(
@@ -259,14 +259,14 @@ fn print(r: &Report, args: &IngestArgs, to_stderr: bool) -> Result<(), CliError>
         );
         if m.retimed > 0 {
             text.push_str(&format!(
-                "{} messages said a time that cannot be and were given another: koschei history --kind \
+                "{} messages had an impossible time, which was replaced; to list them: koschei history --kind \
                     message_time_replaced --db {}\n",
                 m.retimed, args.db.db
             ));
         }
         if r.inbox_parked > 0 {
             text.push_str(&format!(
-                "{} messages wait to be understood: koschei log parked --db {}\n",
+                "{} messages are set aside; to list them: koschei log parked --db {}\n",
                 r.inbox_parked, args.db.db
             ));
         }
@@ -275,7 +275,7 @@ fn print(r: &Report, args: &IngestArgs, to_stderr: bool) -> Result<(), CliError>
         }
         if r.commands_waiting > 0 {
             text.push_str(&format!(
-                "{} commands in the outbox: koschei commands --db {}\n",
+                "{} commands wait in the outbox; to deliver them: koschei commands --db {}\n",
                 r.commands_waiting, args.db.db
             ));
         }

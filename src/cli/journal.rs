@@ -1,16 +1,17 @@
-//! What is said on standard error: our own words at the level asked for, those of libraries only when they are named.
+//! What is logged on standard error: our own messages at the given level, and those of libraries
+//! only if they are named.
 
-/// The level where nothing else is said.
+/// The default level.
 const LEVEL: &str = "warn";
-/// Our own words begin with this.
+/// Targets of our own messages begin with this.
 const OURS: &str = "koschei";
 
-/// The filter for `KOSCHEI_LOG`, which is a level (`info`), or directives as `koschei::stage=debug`, separated by
-/// commas.
+/// Returns the filter for `KOSCHEI_LOG`. It holds a level (`info`), or directives such as
+/// `koschei::stage=debug`, separated by commas.
 ///
-/// A level alone is meant for us: what libraries say (of connections, statements, handshakes) is nothing an operator
-/// can act on, and what goes wrong in them reaches us as an error, which is said once where it is handled. `sqlx=debug`
-/// beside it lets one speak.
+/// A level alone applies only to our own messages. Messages of libraries (about connections,
+/// statements, handshakes) are nothing an operator can act on. Their failures reach us as errors,
+/// which are logged once where they are handled. A directive such as `sqlx=debug` shows a library.
 pub fn filter(said: Option<&str>) -> String {
     let said = said.map(str::trim).filter(|s| !s.is_empty()).unwrap_or(LEVEL);
     let mut level = None;
@@ -25,7 +26,8 @@ pub fn filter(said: Option<&str>) -> String {
     ["off".to_owned(), ours].into_iter().chain(named).collect::<Vec<_>>().join(",")
 }
 
-/// A directive for a library, `debug` at most: at `trace` they write down what they send, passwords included.
+/// Limits the directive for a library to `debug`. At `trace`, libraries log what they send,
+/// including passwords.
 fn bounded(directive: &str) -> String {
     let (target, level) = directive.rsplit_once('=').unwrap_or((directive, ""));
     let ours = target == OURS || target.starts_with("koschei::") || target.starts_with("koschei[");

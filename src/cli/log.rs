@@ -165,15 +165,16 @@ async fn verify(args: &VerifyArgs) -> Done {
                 });
                 writeln!(out, "{report}")?;
             } else {
-                writeln!(out, "{} events and {} attachments are as they were written", r.events, r.attachments)?;
-                writeln!(out, "{} commands are those the events decided; no fact stands twice", r.commands)?;
+                writeln!(out, "{} events and {} attachments are unchanged", r.events, r.attachments)?;
+                writeln!(out, "{} commands match the events that decided them; no fact is stored twice", r.commands)?;
                 writeln!(out, "head {}", r.head)?;
                 if r.head_trusted {
-                    writeln!(out, "the trusted head stands in the log")?;
+                    writeln!(out, "the log contains the trusted head")?;
                 } else {
                     writeln!(
                         out,
-                        "keep this head elsewhere and give it with --head next time: only then a cut tail shows"
+                        "keep this head elsewhere and give it with --head next time; only then can a cut-off tail be \
+                            noticed"
                     )?;
                 }
             }
@@ -187,8 +188,8 @@ async fn verify(args: &VerifyArgs) -> Done {
                 writeln!(out, "the log is damaged at event {seq}: {damage}")?;
                 writeln!(
                     out,
-                    "everything before event {seq} is as it was written; restore the database from a backup, or import \
-                        an export"
+                    "everything before event {seq} is unchanged; restore the database from a backup, or import an \
+                        export"
                 )?;
             }
             Ok(ExitCode::from(FOUND))
@@ -205,7 +206,7 @@ async fn run_audit(args: &AuditArgs) -> Done {
     log.close().await;
     let mut out = crate::cli::out::stdout().lock();
     if args.json {
-        writeln!(out, "{}", serde_json::to_string(&audit).expect("an audit holds only what JSON can say"))?;
+        writeln!(out, "{}", serde_json::to_string(&audit).expect("an audit is valid JSON"))?;
     } else {
         writeln!(
             out,
@@ -217,9 +218,9 @@ async fn run_audit(args: &AuditArgs) -> Done {
             writeln!(out, "event {} {}{by}: {}", f.seq, f.kind, f.what)?;
         }
         let word = if audit.total == 0 {
-            "every decision is what the rules give".to_owned()
+            "every decision follows the rules".to_owned()
         } else {
-            format!("{} are not what the rules give", audit.total)
+            format!("{} do not follow the rules", audit.total)
         };
         writeln!(out, "{word}")?;
     }
@@ -361,7 +362,7 @@ async fn snapshot(args: &SnapshotArgs) -> Done {
     log.drop_snapshots().await?;
     folding::keep(&log, &state).await?;
     log.close().await;
-    writeln!(crate::cli::out::stdout(), "state as of event {} kept", state.seq.map_or(0, Seq::get))?;
+    writeln!(crate::cli::out::stdout(), "state as of event {} stored", state.seq.map_or(0, Seq::get))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -84,11 +84,7 @@ impl Export {
     }
 
     fn rejected(&self, what: impl std::fmt::Display) -> CliError {
-        CliError::Rejected(format!(
-            "import {} line {}: {what}; nothing of it was imported",
-            self.path.display(),
-            self.number
-        ))
+        CliError::Rejected(format!("import {} line {}: {what}; nothing was imported", self.path.display(), self.number))
     }
 
     fn next(&mut self) -> Result<Option<Carried>, CliError> {
@@ -112,7 +108,7 @@ impl Export {
             };
             let attachment = Attachment::new(a.content.into_bytes());
             if attachment.digest != a.koschei_attachment {
-                return Err(self.rejected("the attachment is not what its digest says"));
+                return Err(self.rejected("the attachment does not match its digest"));
             }
             return Ok(Some(Carried::Attachment(attachment)));
         }
@@ -149,7 +145,7 @@ fn kept(from: &mut impl Read) -> Result<File, CliError> {
         Ok(file)
     };
     let mut kept = kept;
-    kept().map_err(|e| CliError::Unavailable(format!("keep the export in {} (TMPDIR): {e}", path.display())))
+    kept().map_err(|e| CliError::Unavailable(format!("copy the export to {} (TMPDIR): {e}", path.display())))
 }
 
 pub(super) async fn run(args: &ImportArgs) -> Done {
@@ -166,8 +162,8 @@ pub(super) async fn run(args: &ImportArgs) -> Done {
             && head.seq > began_with.seq
         {
             eprintln!(
-                "koschei: the log holds {} of {} events now, and no other command takes it; the same import goes on \
-                    from there",
+                "koschei: the log is unfinished: it holds {} of {} events, and no other command opens it; run the \
+                    same import again to continue",
                 head.seq.map_or(0, Seq::get),
                 whole.seq.map_or(0, Seq::get)
             );
@@ -178,8 +174,8 @@ pub(super) async fn run(args: &ImportArgs) -> Done {
     writeln!(crate::cli::out::stdout(), "{count} events imported, head {head}")?;
     if missing > 0 {
         eprintln!(
-            "koschei: warning: {missing} events name attachments that were not exported; `koschei log verify` will say \
-                so"
+            "koschei: warning: {missing} events name attachments that were not exported; `koschei log verify` will \
+                report them"
         );
     }
     Ok(ExitCode::SUCCESS)
@@ -192,7 +188,7 @@ async fn whole_log(export: &mut Export, log: &log::AnyLog, began_with: Head, who
         && whole.seq < begun
     {
         return Err(CliError::Rejected(format!(
-            "import {}: it ends at event {}, and the import this log began with leads to event {before}; take that \
+            "import {}: it ends at event {}, but the import that began this log ends at event {before}; use that \
                 export, or remove the log",
             export.path.display(),
             whole.seq.map_or(0, Seq::get)
@@ -224,7 +220,7 @@ async fn take(export: &mut Export, log: &log::AnyLog, began_with: Head) -> Resul
             Some(Carried::Event(record)) if began_with.seq.is_some_and(|end| record.seq <= end) => {
                 let here = log.read(Seq::new(record.seq.get() - 1), 1).await?;
                 if here.first().is_none_or(|r| r.hash != record.hash) {
-                    return Err(export.rejected(format!("event {} is another one in this log", record.seq)));
+                    return Err(export.rejected(format!("event {} differs from that of the log", record.seq)));
                 }
             }
             Some(Carried::Event(record)) => {

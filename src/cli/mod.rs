@@ -170,7 +170,7 @@ pub(crate) fn yes_no(text: &str) -> Result<bool, String> {
     match text {
         "yes" | "true" | "on" => Ok(true),
         "no" | "false" | "off" => Ok(false),
-        _ => Err("say `yes` or `no`".to_owned()),
+        _ => Err("must be `yes` or `no`".to_owned()),
     }
 }
 
@@ -185,9 +185,9 @@ pub fn warning_of_arguments(arguments: impl IntoIterator<Item = String>) -> Opti
         _ => holds_password(argument),
     };
     arguments.into_iter().any(|argument| value(&argument)).then_some(
-        "a password stands among the arguments, where everybody on this machine can read it (ps); give the address in \
-         KOSCHEI_DB, KOSCHEI_AMQP or KOSCHEI_NATS, or the password in a file (PGPASSFILE, --nats-credentials, \
-         --fedora-messaging)",
+        "an argument contains a password, which every user of this machine can read (ps); give the address in \
+            KOSCHEI_DB, KOSCHEI_AMQP or KOSCHEI_NATS, or the password in a file (PGPASSFILE, --nats-credentials, \
+            --fedora-messaging)",
     )
 }
 

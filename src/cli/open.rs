@@ -23,12 +23,13 @@ pub(crate) async fn reading(url: &str) -> Result<AnyLog, CliError> {
     Ok(log::open(url, &Options { create: false, read_only: true, ..Options::default() }).await?)
 }
 
-/// The last event that counts as of a point: `None`, all do; `Some(None)`, none does.
+/// Returns the last event that counts as of a point. `None` means that all count; `Some(None)`
+/// means that none does.
 pub(crate) async fn point(log: &AnyLog, as_of: Option<AsOf>) -> Result<Option<Option<Seq>>, CliError> {
     Ok(found(log, as_of).await?.map(|(_, seq)| seq))
 }
 
-/// A point, and the last event that counts as of it.
+/// Finds a point, and the last event that counts as of it.
 async fn found(log: &AnyLog, as_of: Option<AsOf>) -> Result<Option<(Point, Option<Seq>)>, CliError> {
     let Some(as_of) = as_of else { return Ok(None) };
     let point = settle(log, as_of, Edge::End).await?;
@@ -37,12 +38,13 @@ async fn found(log: &AnyLog, as_of: Option<AsOf>) -> Result<Option<(Point, Optio
         && head.seq.is_none_or(|h| u > h)
     {
         let end = head.seq.map_or(0, Seq::get);
-        return Err(CliError::Rejected(format!("look at event {u}: the log ends at {end}")));
+        return Err(CliError::Rejected(format!("show event {u}: the log ends at event {end}")));
     }
     Ok(Some((point, until)))
 }
 
-/// The state as of a point, and the time to judge it by: that point, or that of the last event.
+/// Returns the state as of a point, and the time to judge it by: that of the point, or of the last
+/// event.
 pub(crate) async fn state_as_of(log: &AnyLog, as_of: Option<AsOf>) -> Result<(State, Timestamp), CliError> {
     let found = found(log, as_of).await?;
     let state = match found {
@@ -56,8 +58,8 @@ pub(crate) async fn state_as_of(log: &AnyLog, as_of: Option<AsOf>) -> Result<(St
     Ok((state, now))
 }
 
-/// Opens a directory that stands in for a hub. One without anything in it is a mistake: everything would be unknown,
-/// without a word.
+/// Opens a directory that stands in for a hub. A directory without any of the expected content is
+/// an error, because everything would silently be unknown.
 pub(crate) fn archive(dir: &Path, hub: Hub) -> Result<Archive, CliError> {
     let archive = Archive::open(dir, hub).map_err(|e| CliError::Rejected(with_causes("open archive", &e)))?;
     if archive.has_nothing() {
@@ -70,10 +72,10 @@ pub(crate) fn archive(dir: &Path, hub: Hub) -> Result<Archive, CliError> {
     Ok(archive)
 }
 
-/// That a state has a collection.
+/// Checks that a state has a collection.
 ///
 /// # Errors
-/// Rejected, with the names it might be, when it has not.
+/// Rejected, with similar names, if it has not.
 pub(crate) fn known_collection(state: &State, wanted: &str) -> Result<(), CliError> {
     if state.collections.contains_key(wanted) {
         return Ok(());
@@ -84,7 +86,8 @@ pub(crate) fn known_collection(state: &State, wanted: &str) -> Result<(), CliErr
     Err(CliError::Rejected(format!("find collection `{wanted}` in the log: {known}{hint}")))
 }
 
-/// Resolves from an archive on all processors; without one nothing is resolved.
+/// Returns a resolver that reads an archive and uses all processors. Without an archive, nothing is
+/// resolved.
 pub(crate) fn resolver(archive: Option<Archive>, settings: &Settings) -> Arc<dyn RepoResolver> {
     let Some(archive) = archive else { return Arc::new(NoResolver) };
     let threads = std::thread::available_parallelism().map_or(1, Into::into);

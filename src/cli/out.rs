@@ -1,13 +1,14 @@
 //! Standard output, with control characters made visible.
 //!
-//! Names, versions, reasons and problem texts come from messages, packages and hubs. On a terminal a control character
-//! in them could move the cursor, hide a line or turn text around (<https://www.unicode.org/reports/tr9/>), so each is
-//! written as `\u001b`, which is also how JSON writes it: what reads our JSON gets the same text. Line ends and tabs
-//! stay, and the colours we use ourselves, where we use colours.
+//! Names, versions, reasons and problem texts come from messages, packages and hubs. On a terminal,
+//! a control character in them could move the cursor, hide a line or reverse text
+//! (<https://www.unicode.org/reports/tr9/>). So each control character is written as an escape such
+//! as `\u001b`. JSON uses the same escape, so a reader of our JSON gets the original text. Line
+//! ends and tabs stay. Our own colours stay too, if colours are used.
 
 use std::io::{self, IsTerminal as _, Stdout, StdoutLock, Write};
 
-/// Standard output of verbs. Everything they print goes here, but an export that goes to a program.
+/// Returns standard output for verbs. They print everything here, except an export to a program.
 pub(crate) fn stdout() -> Visible<Stdout> {
     Visible::new(io::stdout(), colours())
 }
@@ -16,12 +17,12 @@ pub(crate) fn stdout() -> Visible<Stdout> {
 pub(crate) struct Visible<W> {
     inner: W,
     colours: bool,
-    /// The beginning of a character, whose end did not come yet.
+    /// The first bytes of a character that is not complete yet.
     begun: Vec<u8>,
 }
 
 impl Visible<Stdout> {
-    /// As [`Stdout::lock`].
+    /// Locks standard output, like [`Stdout::lock`].
     pub(crate) fn lock(self) -> Visible<StdoutLock<'static>> {
         Visible::new(self.inner.lock(), self.colours)
     }
@@ -56,7 +57,7 @@ impl<W: Write> Write for Visible<W> {
     }
 }
 
-/// A text as it is printed on standard error, in one piece.
+/// Makes control characters in a text for standard error visible.
 pub(crate) fn visible(text: &str) -> String {
     shown(text, false)
 }
@@ -77,14 +78,16 @@ fn shown(text: &str, colours: bool) -> String {
     out
 }
 
-/// Characters that do something else than to be seen: control characters, and those that direct writing.
+/// Checks for characters that are not shown: control characters, and those that set the direction
+/// of text.
 fn is_control(c: char) -> bool {
     let directs = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     directs || (c.is_control() && c != '\n' && c != '\t')
 }
 
-/// Length of a change of style at the beginning of a text: bold, faint, slanted, underlined, colours, and back
-/// (ECMA-48, SGR). Nothing that hides or blinks.
+/// Returns the length of an escape sequence for style at the beginning of a text: bold, faint,
+/// italic, underlined, colours, and back (ECMA-48, SGR). Sequences that hide text or let it blink
+/// do not count.
 fn style(text: &str) -> usize {
     let Some(rest) = text.strip_prefix("\u{1b}[") else { return 0 };
     let Some((parameters, _)) = rest.split_once('m') else { return 0 };

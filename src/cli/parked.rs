@@ -120,8 +120,8 @@ pub(super) async fn list(args: &ParkedArgs) -> Done {
         let db = &args.db.db;
         writeln!(out, "{} messages are set aside, {dismissed} were dismissed", parked.len())?;
         if !parked.is_empty() {
-            writeln!(out, "after an upgrade: koschei log retry-parked --db {db}")?;
-            writeln!(out, "not worth it: koschei log dismiss-parked ID --reason TEXT --db {db}")?;
+            writeln!(out, "to try them again, for example after an upgrade: koschei log retry-parked --db {db}")?;
+            writeln!(out, "to dismiss one: koschei log dismiss-parked ID --reason TEXT --db {db}")?;
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -6,14 +6,14 @@ use super::out::visible;
 use crate::model::PackageState;
 use crate::view::text::one_line;
 
-/// How many characters a line of standard output may have: what `COLUMNS` says, else the terminal's width; `None`: it
-/// is no terminal.
+/// Returns the width of a line of standard output in characters: `COLUMNS`, or the width of the
+/// terminal. `None` means that it is not a terminal.
 pub(crate) fn line_width() -> Option<usize> {
     let said = std::env::var("COLUMNS").ok().and_then(|c| c.parse().ok()).filter(|c| *c > 0);
     said.or_else(|| terminal_size::terminal_size_of(std::io::stdout()).map(|(width, _)| usize::from(width.0)))
 }
 
-/// The style of a state.
+/// Returns the style of a state.
 pub(crate) fn style(state: PackageState) -> Style {
     let colour = match state {
         PackageState::Ok => AnsiColor::Green,
@@ -38,13 +38,14 @@ impl Table {
     }
 
     pub(crate) fn row(&mut self, style: Option<Style>, cells: Vec<String>) {
-        // A line end within a cell would begin a row that nobody wrote.
+        // A line end within a cell would look like a new row.
         let cells = cells.iter().map(|cell| visible(cell).replace('\n', "\\u000a").replace('\t', " ")).collect();
         self.rows.push((style, cells));
     }
 
-    /// Makes it no wider than `width`, where that is possible: `squeeze` names columns by their heads, each with the
-    /// least it is cut to, in this order; then columns in `leave_out` go, in theirs.
+    /// Makes the table no wider than `width`, if possible. First it shortens the columns of
+    /// `squeeze`, in this order, each to the given least width. Then it removes the columns of
+    /// `leave_out`, in this order.
     pub(crate) fn fit(&mut self, width: usize, squeeze: &[(&str, usize)], leave_out: &[&str]) {
         let at = |table: &Self, head: &str| table.rows.first().and_then(|(_, r)| r.iter().position(|h| h == head));
         for (head, least) in squeeze {
@@ -65,18 +66,18 @@ impl Table {
         }
     }
 
-    /// How wide a column is, in characters.
+    /// Returns the width of a column in characters.
     fn column(&self, c: usize) -> usize {
         self.rows.iter().filter_map(|(_, r)| r.get(c)).map(|t| t.chars().count()).max().unwrap_or(0)
     }
 
-    /// How wide the table is, in characters.
+    /// Returns the width of the table in characters.
     fn width(&self) -> usize {
         let columns = self.rows.iter().map(|(_, r)| r.len()).max().unwrap_or(0);
         (0..columns).map(|c| self.column(c) + 2).sum::<usize>().saturating_sub(2)
     }
 
-    /// The text; `styled` is the column that takes the row's style.
+    /// Returns the text. `styled` is the column that takes the style of the row.
     pub(crate) fn render(&self, colours: bool, styled: usize) -> String {
         let columns = self.rows.iter().map(|(_, r)| r.len()).max().unwrap_or(0);
         let widths: Vec<usize> = (0..columns).map(|c| self.column(c)).collect();

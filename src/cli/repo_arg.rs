@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use crate::resolve::Priority;
 
-/// What separates the directory from the options, and these from each other.
+/// Separators between the directory and the options.
 const PRIORITY: &str = ",priority=";
 const HOTFIXES: &str = ",module_hotfixes=";
 
@@ -14,9 +14,9 @@ const HOTFIXES: &str = ",module_hotfixes=";
 pub struct RepoArg {
     /// The directory that holds `repodata/`.
     pub path: PathBuf,
-    /// How much its packages are preferred.
+    /// Priority of its packages.
     pub priority: Priority,
-    /// Its packages count whatever modules say.
+    /// Whether modules leave its packages visible.
     pub module_hotfixes: bool,
 }
 

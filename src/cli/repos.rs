@@ -1,4 +1,4 @@
-//! The repositories `koschei resolve` resolves against: one, or several in order with their priorities.
+//! The repositories of `koschei resolve`: one, or several in order with their priorities.
 
 use std::path::Path;
 
@@ -9,16 +9,16 @@ use super::resolve::error::ResolveCliError;
 use crate::repodata::{Member, RepoContent, RepoDir, RepodataError, load_groups, load_merged};
 use crate::resolve::{Priority, ResolveError, Universe};
 
-/// Architectures Koji names repositories after.
+/// Architectures that Koji names repositories after.
 const ARCHES: [&str; 9] = ["aarch64", "armhfp", "i386", "i686", "ppc64le", "riscv64", "s390x", "x86_64", "noarch"];
 
-/// Their directories, as people are told them.
+/// Formats the directories for people.
 pub(super) fn shown(repos: &[RepoArg]) -> String {
     let paths: Vec<String> = repos.iter().map(|repo| repo.path.display().to_string()).collect();
     paths.join(", ")
 }
 
-/// Opens all of them. Their own groups are not read where a group file is given.
+/// Opens all repositories. Their own groups are not read if a group file is given.
 pub(super) fn open(args: &ResolveArgs, repos: &[RepoArg]) -> Result<Vec<RepoDir>, ResolveCliError> {
     let groups = args.group_file.is_none();
     let open = |repo: &RepoArg| {
@@ -28,7 +28,7 @@ pub(super) fn open(args: &ResolveArgs, repos: &[RepoArg]) -> Result<Vec<RepoDir>
     Ok(repos.iter().map(open).collect::<Result<_, _>>()?)
 }
 
-/// Reads all of them as one. `paths` as for [`RepoDir::load`].
+/// Reads all repositories as one. `paths` has the same meaning as in [`RepoDir::load`].
 pub(super) fn load<'a>(
     args: &ResolveArgs,
     repos: &[RepoArg],
@@ -37,16 +37,16 @@ pub(super) fn load<'a>(
     Ok(load_merged(&open(args, repos)?, paths)?)
 }
 
-/// Makes them ready to be resolved against.
+/// Prepares the packages for resolving.
 pub(super) fn universe(repos: &[RepoArg], content: RepoContent, arch: &str) -> Result<Universe, ResolveError> {
     let priorities: Vec<Priority> = repos.iter().map(|repo| repo.priority).collect();
     Ok(Universe::load(content.into(), arch)?.with_priorities(&priorities))
 }
 
-/// The architecture that names of directories tell, `x86_64` when none does.
+/// Returns the architecture that the names of the directories give, or `x86_64` if none does.
 ///
 /// # Errors
-/// They tell different ones.
+/// The names give different architectures.
 pub(super) fn default_arch(repos: &[RepoArg]) -> Result<String, ResolveCliError> {
     let mut told: Option<(&Path, String)> = None;
     for repo in repos {
@@ -69,7 +69,7 @@ pub(super) fn default_arch(repos: &[RepoArg]) -> Result<String, ResolveCliError>
 fn named_arch(repo: &Path) -> Option<String> {
     let name = std::path::absolute(repo).ok()?.file_name()?.to_str()?.to_owned();
     match name.as_str() {
-        // Koji's names of the 32-bit architectures are those of the family, not of the packages in it.
+        // Koji names 32-bit repositories after the family, not after the architecture of the packages.
         "i386" => Some("i686".to_owned()),
         "armhfp" => Some("armv7hl".to_owned()),
         known if ARCHES.contains(&known) => Some(name),
@@ -77,8 +77,8 @@ fn named_arch(repo: &Path) -> Option<String> {
     }
 }
 
-/// The members of the build group: from the file that was given, else from the repositories themselves, else from
-/// `groups/comps.xml` beside the first that has one.
+/// Returns the members of the build group: from the file that was given, otherwise from the
+/// repositories, otherwise from `groups/comps.xml` beside the first repository that has one.
 pub(super) fn build_group(
     args: &ResolveArgs,
     repos: &[RepoArg],
@@ -87,11 +87,11 @@ pub(super) fn build_group(
     let read;
     for problem in &content.module_problems {
         let problem = visible(problem);
-        eprintln!("warning: what a repository says about modules is passed over: failed to {problem}");
+        eprintln!("warning: the modules of a repository are ignored: failed to {problem}");
     }
     for problem in &content.group_problems {
         let problem = visible(problem);
-        eprintln!("warning: a repository's own groups are passed over: failed to {problem}");
+        eprintln!("warning: the groups of a repository are ignored: failed to {problem}");
     }
     let (groups, file) = if let Some(path) = &args.group_file {
         read = load_groups(path)?;

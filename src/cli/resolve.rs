@@ -1,8 +1,10 @@
-//! `koschei resolve`: resolve source packages against a repository on disk, without any log or hub.
+//! `koschei resolve`: resolves source packages against a repository on disk, without a log or a
+//! hub.
 //!
-//! Output is in the order of the input whatever the number of threads. One line per source package with `--jsonl`, else
-//! a summary for people. With `--jsonl` that a package cannot be resolved is an answer, and the exit status is 0;
-//! people and scripts that ask without it want to know whether it can, so that the exit status is 5 when it cannot.
+//! Output has the order of the input, for any number of threads. With `--jsonl` it is one line per
+//! source package, otherwise a summary for people. With `--jsonl`, an unresolvable package is an
+//! answer, and the exit status is 0. Without it, people and scripts want to know whether everything
+//! resolves, so the exit status is 5 if something does not.
 
 mod against;
 pub(super) mod args;
@@ -30,7 +32,8 @@ use crate::resolve::Resolution;
 /// Runs the command on standard output.
 ///
 /// # Errors
-/// [`ResolveCliError`]; the caller maps its class to the exit status. A reader that closes the pipe is no error.
+/// Returns [`ResolveCliError`]; the caller maps its class to the exit status. A reader that closes
+/// the pipe is not an error.
 pub fn run(args: &ResolveArgs) -> Result<ExitCode, ResolveCliError> {
     let progress = io::stderr().is_terminal();
     let mut out = BufWriter::new(crate::cli::out::stdout().lock());
@@ -43,8 +46,9 @@ pub fn run(args: &ResolveArgs) -> Result<ExitCode, ResolveCliError> {
     }
 }
 
-/// Runs the command on any writer; `progress` shows a bar on standard error. `false`: a source package, or the build
-/// group, does not resolve; where another question was asked (`--who-needs`, `--against`) it is always `true`.
+/// Runs the command on any writer. `progress` shows a bar on standard error. Returns `false` if a
+/// source package or the build group does not resolve. For another question (`--who-needs`,
+/// `--against`) it always returns `true`.
 ///
 /// # Errors
 /// [`ResolveCliError`].
@@ -108,7 +112,7 @@ pub fn run_to(args: &ResolveArgs, out: &mut impl Write, progress: bool) -> Resul
 fn arch(args: &ResolveArgs) -> Result<String, ResolveCliError> {
     let Some(arch) = &args.arch else { return repos::default_arch(&args.repo) };
     check_name(arch, &[]).map_err(ResolveCliError::UnknownArch)?;
-    // Koji's name of the family; packages of it are armv7hl.
+    // Koji names the family `armhfp`; its packages are `armv7hl`.
     Ok(if arch == "armhfp" { "armv7hl" } else { arch }.to_owned())
 }
 

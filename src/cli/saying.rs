@@ -61,16 +61,17 @@ impl Saying {
             if let Some(time) = recorded {
                 writeln!(
                     out,
-                    "this log is of a recording: what `ingest` takes has the recording's time, now {time}, not today's"
+                    "this log comes from a recording: the command gets the recording's time, now {time}, not today's"
                 )?;
             }
         }
         match taken || self.no_wait {
             true => Ok(ExitCode::SUCCESS),
             false => Err(CliError::Unavailable(format!(
-                "be heard within {} seconds: nobody works on this log, or whoever does is in the middle of a long \
-                 step, such as resolving a new repository (the log's last event is of {}). It is noted, and takes \
-                 effect when `koschei serve`, `follow` or `ingest` takes it (`--no-wait` where that is meant)",
+                "run the command within {} seconds: no process works on this log, or it is busy with a long step \
+                    such as resolving a new repository (the last event of the log is of {}). The command is noted, \
+                    and takes effect when `koschei serve`, `follow` or `ingest` takes it; use --no-wait if you do \
+                    not want to wait",
                 self.wait,
                 log.head().await?.recorded_at
             ))),

@@ -47,7 +47,7 @@ pub(super) async fn run(args: &ServeArgs) -> Done {
     config.policy.passive = args.passive.unwrap_or(config.policy.passive);
     if config.hubs.is_empty() {
         return Err(CliError::Rejected(format!(
-            "serve: {} has no `[[hub]]`; use `koschei follow` to work without one",
+            "start the service: {} has no `[[hub]]`; add one, or use `koschei follow` to work without a hub",
             args.config.display()
         )));
     }
@@ -89,7 +89,7 @@ async fn pages(
     let (log, stop) = (log.clone(), stop.clone());
     tasks.spawn(async move {
         if let Err(e) = follower.run(&log, None, &stop).await {
-            tracing::error!(error = %crate::model::causes::with_causes(&e), "pages show nothing new any more");
+            tracing::error!(error = %crate::model::causes::with_causes(&e), "the pages no longer follow the log");
         }
         drop(serving.done.await);
     });

@@ -1,5 +1,5 @@
-//! The source packages `koschei resolve` is to resolve: from a repository, from a file of requirements, from their own
-//! headers.
+//! The source packages of `koschei resolve`: from a repository, from a file of requirements, or
+//! from their own headers.
 
 use std::cell::LazyCell;
 use std::collections::BTreeSet;
@@ -15,26 +15,27 @@ use crate::resolve::{BuildRequires, IsaProvides};
 /// One source package to resolve.
 #[derive(Clone)]
 pub(super) struct Source {
-    /// What it is called in the output.
+    /// Its name in the output.
     pub(super) label: String,
-    /// What it needs.
+    /// Its requirements.
     pub(super) build: BuildRequires,
-    /// Why it is not for this architecture, if it is not.
+    /// Why it is not built for this architecture, if it is not.
     pub(super) excluded: Option<&'static str>,
-    /// It has a line in the output even if it is not for this architecture: somebody asked for it by its file.
+    /// Whether it has a line in the output even if it is not for this architecture. That holds for
+    /// a package that was given as a file.
     pub(super) shown: bool,
-    /// The architecture it was made on, where known.
+    /// The architecture it was made on, if known.
     made_on: Option<Name>,
 }
 
 impl Source {
-    /// Its requirements as text.
+    /// Returns its requirements as text.
     pub(super) fn requires(&self) -> impl Iterator<Item = &str> {
         self.build.requires.iter().map(String::as_str)
     }
 }
 
-/// Reads those that are wanted, with their requirements taken literally.
+/// Reads the source packages that were asked for, with literal requirements.
 pub(super) fn read(args: &ResolveArgs, arch: &str) -> Result<Vec<Source>, ResolveCliError> {
     let sources = if let Some(path) = &args.buildrequires {
         SourcePackage::load_all(path)?.into_iter().map(|package| of_line(package, arch)).collect()
@@ -63,7 +64,8 @@ fn of_line(package: SourcePackage, arch: &str) -> Source {
     }
 }
 
-/// Primary says neither where a source package may be built nor where it was made.
+/// Reads a package of primary metadata. They say neither where a source package may be built nor
+/// where it was made.
 fn of_primary(content: &RepoContent, package: &crate::repodata::Package) -> Source {
     Source {
         label: label(&package.name, &package.evr),
@@ -90,7 +92,7 @@ fn label(name: &str, evr: &Evr) -> String {
     format!("{name}-{epoch}{}-{}", evr.version, evr.release)
 }
 
-/// Writes the requirements of all sources as they are on `arch`.
+/// Translates the requirements of all source packages to `arch`.
 pub(super) fn translate(sources: &mut [Source], content: &RepoContent, arch: &str) {
     let provided = LazyCell::new(|| IsaProvides::of(content, arch));
     for source in sources {
@@ -121,17 +123,17 @@ fn select(sources: Vec<Source>, args: &ResolveArgs) -> Result<Vec<Source>, Resol
     Ok(chosen)
 }
 
-/// Names shown of those that look alike.
+/// Largest number of similar names that are shown.
 const NEAR_MAX: usize = 3;
 
-/// Labels that somebody may have meant: of the same package, else those that differ in the fewest letters, no more than
-/// a third of them.
+/// Returns labels that may be meant: those of the same package, otherwise those that differ in the
+/// fewest letters, at most in a third of them.
 fn near(wanted: &str, sources: &[Source]) -> Vec<String> {
     let labels = || sources.iter().map(|s| s.label.as_str());
     let package = |label: &str| label.rsplitn(3, '-').nth(2).map(str::to_owned);
     let own = package(wanted);
     let same = |label: &&str| package(label).is_some_and(|name| name == wanted || own.as_ref() == Some(&name));
-    // A file of requirements has the newest last.
+    // In a file of requirements, the newest package comes last.
     let mut found: Vec<String> = labels().filter(same).map(str::to_owned).collect();
     found.reverse();
     if found.is_empty() {
@@ -144,8 +146,8 @@ fn near(wanted: &str, sources: &[Source]) -> Vec<String> {
     found
 }
 
-/// How many letters must be added, left out or changed to come from one text to the other (Levenshtein); texts of very
-/// different length are not looked at.
+/// Returns the Levenshtein distance of two texts in letters. Texts of very different length are not
+/// compared.
 fn letters(a: &str, b: &str) -> usize {
     if a.len().abs_diff(b.len()) > a.len() / 3 || a.len() > 200 {
         return a.len().max(b.len());

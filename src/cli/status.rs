@@ -53,7 +53,7 @@ pub(crate) struct StatusArgs {
 pub(super) async fn run(args: &StatusArgs) -> Done {
     let words = package_view::STATES.map(|s| s.as_str());
     if let Some(bad) = args.state.iter().find(|s| !words.contains(&s.as_str())) {
-        return Err(CliError::Rejected(format!("show state `{bad}`: the states are {}", words.join(", "))));
+        return Err(CliError::Rejected(format!("show packages in state `{bad}`: the states are {}", words.join(", "))));
     }
     let log = reading(&args.db.db).await?;
     let (state, now) = state_as_of(&log, args.as_of).await?;
@@ -82,7 +82,7 @@ pub(super) async fn run(args: &StatusArgs) -> Done {
     log.close().await;
     let mut out = crate::cli::out::stdout().lock();
     if args.json {
-        writeln!(out, "{}", serde_json::to_string(&report).expect("a report holds only what JSON can say"))?;
+        writeln!(out, "{}", serde_json::to_string(&report).expect("a report is valid JSON"))?;
     } else {
         people(&report, all, &since, &mut out)?;
     }
@@ -170,7 +170,7 @@ fn people(r: &Report, all: bool, since: &[String], out: &mut impl Write) -> std:
         }
         if let Some(first) = counted.first() {
             let why = first.remarks.last().map_or("", String::as_str);
-            writeln!(out, "  and {} of which only a repository tells (--all lists them): {why}", counted.len())?;
+            writeln!(out, "  and {} known only from a repository (--all lists them): {why}", counted.len())?;
         }
         writeln!(out)?;
     }

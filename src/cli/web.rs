@@ -70,7 +70,7 @@ pub(super) async fn run(args: &WebArgs) -> Done {
         Some(as_of) => settle(&log, as_of, Edge::End).await?.seq(&log).await?,
     };
     if args.as_of.is_some() && (until.is_none() || log.head().await?.seq < until) {
-        return Err(CliError::Rejected("show things as of a point the log does not have".to_owned()));
+        return Err(CliError::Rejected("show the log as of a point that it does not reach".to_owned()));
     }
     let metrics = Metrics::new();
     let readiness = Readiness::default();

@@ -62,7 +62,7 @@ pub(super) async fn run(args: &WhyArgs) -> Done {
     let mut out = crate::cli::out::stdout().lock();
     for a in &answers {
         if args.json {
-            writeln!(out, "{}", serde_json::to_string(a).expect("an answer holds only what JSON can say"))?;
+            writeln!(out, "{}", serde_json::to_string(a).expect("an answer is valid JSON"))?;
         } else {
             people(a, &mut out)?;
         }

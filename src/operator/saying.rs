@@ -34,7 +34,7 @@ pub enum Reception {
 #[non_exhaustive]
 pub enum SayError {
     /// The word makes no sense in the current state. Says why.
-    #[error("say that: {0}")]
+    #[error("run the command: {0}")]
     Refused(String),
     /// The inbox does not take the word, or the log does not tell what became of it.
     #[error(transparent)]
@@ -157,7 +157,7 @@ mod tests {
         let now = Timestamp::from_secs(1_795_164_251);
         let words = [pause(None), pause(Some("f99"))];
         let refused = Checked::words(&State::default(), &words, now).unwrap_err();
-        assert_eq!(refused.to_string(), "say that: there is no collection `f99`");
+        assert_eq!(refused.to_string(), "run the command: there is no collection `f99`");
         assert_eq!(refused.class(), Class::Rejected);
         assert!(Checked::dismissals(&["x".to_owned()], " ", None, now).is_err(), "a reason is needed");
         assert_eq!(waiting(&log).await, 0);

@@ -1,4 +1,5 @@
-//! Where the system's Kerberos library finds keytab and tickets: in the environment, as the process began.
+//! Tells the system's Kerberos library where keytab and tickets are: in the environment, at the
+//! start of the process.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -11,23 +12,24 @@ use crate::config::Config;
 use crate::koji::Auth;
 use crate::koji::login::gssapi_environment;
 
-/// Set in a process that was begun again, so that this happens once whatever comes of it.
+/// Marks a process that was restarted, so that it restarts only once.
 const BEGUN_AGAIN: &str = "KOSCHEI_KERBEROS_ENVIRONMENT";
 
-/// Sees to it that what the configuration says of keytabs and tickets stands in the environment. The library reads it
-/// from there only, and changing the environment of a process that has threads is not safe: so the program begins
-/// again, in the same process, with the right one. Call it before anything is opened.
+/// Puts the keytab and the ticket cache of the configuration into the environment, the only place
+/// where the Kerberos library reads them. Changing the environment of a process that has threads is
+/// not safe, so the program restarts in the same process with the right environment. Call this
+/// before anything is opened.
 ///
 /// # Errors
-/// Rejected: hubs with different keytabs or ticket caches, of which a process can have one; or the program cannot begin
-/// again.
+/// Rejected: hubs have different keytabs or ticket caches, but a process can have only one; or the
+/// program cannot restart.
 pub(crate) fn settle(config: &Config) -> Result<(), StartError> {
     let mut wanted: BTreeMap<&'static str, (String, String)> = BTreeMap::new();
     for hub in &config.hubs {
-        // What else may be wrong with the settings is said by who uses them.
+        // Other mistakes in the settings are reported by their users.
         let Ok(settings) = live_hub::settings(hub) else { continue };
         if let Auth::Gssapi { keytab: Some(keytab), .. } = &settings.auth {
-            // It may be given as `FILE:PATH`, as Kerberos has it.
+            // A keytab may be written as `FILE:PATH`, as Kerberos does.
             let path = keytab.to_str().and_then(|k| k.strip_prefix("FILE:")).map_or(keytab.as_path(), Path::new);
             File::open(path).map_err(|e| {
                 StartError::Rejected(format!("use hub `{}`: read keytab {}: {e}", hub.name, path.display()))
@@ -37,8 +39,8 @@ pub(crate) fn settle(config: &Config) -> Result<(), StartError> {
             match wanted.get(name) {
                 Some((other, of)) if *other != place => {
                     return Err(StartError::Rejected(format!(
-                        "use hub `{}`: it wants {name}={place}, hub `{of}` wants {name}={other}, and a process has \
-                         only one; put the keys of both into one keytab, or run a service for each",
+                        "use hub `{}`: it needs {name}={place}, but hub `{of}` needs {name}={other}, and a process \
+                            has only one; put both keys into one keytab, or run one service per hub",
                         hub.name
                     )));
                 }
@@ -60,5 +62,5 @@ pub(crate) fn settle(config: &Config) -> Result<(), StartError> {
     again.args(std::env::args_os().skip(1)).env(BEGUN_AGAIN, "1");
     again.envs(wanted.into_iter().map(|(name, (place, _))| (name, place)));
     let error = again.exec();
-    Err(StartError::Rejected(format!("begin again with the keytab in the environment: {error}")))
+    Err(StartError::Rejected(format!("restart with the keytab in the environment: {error}")))
 }

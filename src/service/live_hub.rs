@@ -1,4 +1,4 @@
-//! A hub as configured: its client, its files, its cache.
+//! A configured hub: its client, its files, its cache.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::log::{AnyLog, EventLog, Subjects};
 use crate::model::{Class, Classified, Hub, Name};
 use crate::telemetry::{FileOutcome, Metrics};
 
-/// Everything needed to live with one hub.
+/// Everything the service needs to work with one hub.
 pub(crate) struct LiveHub {
     pub(crate) name: Hub,
     pub(crate) config: HubConfig,
@@ -26,7 +26,7 @@ pub(crate) struct LiveHub {
     pub(crate) sources: SourceStore,
 }
 
-/// Counts calls.
+/// Counts calls for the metrics.
 struct Counted(Metrics);
 
 impl CallObserver for Counted {
@@ -40,7 +40,7 @@ impl CallObserver for Counted {
     }
 }
 
-/// The client's settings: those of the koji profile, overridden by ours.
+/// Returns the settings of the client: those of the koji profile, overridden by the configuration.
 ///
 /// # Errors
 /// Rejected: the profile cannot be read, or something is missing.
@@ -85,7 +85,7 @@ pub(crate) fn settings(config: &HubConfig) -> Result<HubSettings, StartError> {
     if let Some(n) = config.requests_per_second.and_then(NonZeroU32::new) {
         settings.requests_per_second = Some(n);
     }
-    // Waiting is done by those who ask, who see what else there is to do.
+    // Callers wait and retry themselves, because they know what else there is to do.
     settings.max_retries = settings.max_retries.min(3);
     settings.longest_wait = settings.longest_wait.min(Duration::from_secs(5));
     settings.offline_retry = false;
@@ -93,10 +93,10 @@ pub(crate) fn settings(config: &HubConfig) -> Result<HubSettings, StartError> {
 }
 
 impl LiveHub {
-    /// Opens what is needed; asks nobody anything yet.
+    /// Opens the client, the cache and the files. Makes no request.
     ///
     /// # Errors
-    /// Rejected: settings that cannot be used; unavailable: a cache directory that cannot be written.
+    /// Rejected: the settings cannot be used. Unavailable: the cache directory cannot be written.
     pub(crate) fn open(config: &HubConfig, serve: &ServeConfig, metrics: &Metrics) -> Result<Self, StartError> {
         let at = |what: &dyn std::error::Error| {
             StartError::Rejected(format!("use hub `{}`: {}", config.name, crate::model::causes::with_causes(what)))
@@ -104,7 +104,7 @@ impl LiveHub {
         let settings = settings(config)?;
         let topurl = settings.topurl.clone().ok_or_else(|| {
             StartError::Rejected(format!(
-                "use hub `{}`: `topurl` is missing: repositories are read from there",
+                "use hub `{}`: `topurl` is missing; set it, because repositories are read from there",
                 config.name
             ))
         })?;
@@ -128,7 +128,8 @@ impl LiveHub {
         Ok(Self { name: Hub::new(&config.name), config: config.clone(), client, mirror, sources })
     }
 
-    /// What was mirrored, to resolve from. Opening it is cheap; whoever begins anew opens it anew.
+    /// Opens the mirrored repositories, to resolve from. Opening is cheap, so each new resolver
+    /// opens them again.
     pub(crate) fn archive(&self) -> Result<Archive, crate::koji::ArchiveError> {
         Archive::open_with(self.mirror.dir(), self.name.clone(), self.sources.clone())
     }
@@ -137,7 +138,7 @@ impl LiveHub {
         Reader::new(self.client.clone())
     }
 
-    /// Whether we can log in.
+    /// Checks whether a login is configured.
     pub(crate) fn can_submit(&self) -> bool {
         !matches!(self.client.settings().auth, Auth::Anonymous)
     }
@@ -153,17 +154,17 @@ const fn outcome(event: &FileEvent) -> Option<FileOutcome> {
     }
 }
 
-/// How long a hub is waited for that tells where a target leads, when the log knows it as well.
+/// Time to wait for the tags of a target if the log already knows them.
 const TARGET_PATIENCE: Duration = Duration::from_secs(20);
-/// Events of a collection read at a time.
+/// Number of events of a collection that are read at a time.
 const PAGE: usize = 1_000;
 
-/// Fills in the tags of collections that only name a target. While the hub does not answer, or when the target is not
-/// there any more, those hold that the log knows: a collection that lost its target stops by itself, and nothing else
-/// does.
+/// Fills in the tags of collections that only name a target. If the hub does not answer, or the
+/// target no longer exists, the tags in the log are used: only a collection that lost its target
+/// stops.
 ///
 /// # Errors
-/// Rejected: there is no such target, and never was; unavailable: the log cannot be read.
+/// Rejected: the target does not exist and never did. Unavailable: the log cannot be read.
 pub(crate) async fn tags_of_targets(
     config: &mut Config,
     hubs: &[LiveHub],
@@ -183,14 +184,14 @@ pub(crate) async fn tags_of_targets(
                 let told = match tokio::time::timeout(TARGET_PATIENCE, asked).await {
                     Ok(Ok(Some(found))) => Some((found.build_tag_name, found.dest_tag_name)),
                     Ok(Ok(None)) => {
-                        tracing::error!(hub = %on, collection = %c.name, "there is no target `{target}` any more; the \
-                            collection waits for it");
+                        tracing::error!(hub = %on, collection = %c.name, "target `{target}` no longer exists; the \
+                            collection waits until it exists again");
                         None
                     }
                     Ok(Err(e)) => {
                         let text = crate::model::causes::with_causes(&e);
-                        tracing::warn!(hub = %on, collection = %c.name, error = %text, "the hub does not tell where \
-                            `{target}` leads; what is known holds");
+                        tracing::warn!(hub = %on, collection = %c.name, error = %text, "cannot ask the hub for the \
+                            tags of target `{target}`; the known ones are used");
                         None
                     }
                     Err(_) => None,
@@ -206,7 +207,7 @@ pub(crate) async fn tags_of_targets(
     Ok(())
 }
 
-/// Where a target leads; what the hub does not tell yet is waited for. `None`: told to stop.
+/// Asks the hub for the tags of a target until it answers. Returns `None` if the service stops.
 async fn asked_until_told(
     hub: &LiveHub,
     collection: &str,
@@ -220,13 +221,13 @@ async fn asked_until_told(
             Ok(Some(found)) => return Ok(Some((found.build_tag_name, found.dest_tag_name))),
             Ok(None) => {
                 return Err(StartError::Rejected(format!(
-                    "make collection `{collection}`: hub `{on}` has no target `{target}`; give `build_tag` and \
+                    "create collection `{collection}`: hub `{on}` has no target `{target}`; give `build_tag` and \
                         `dest_tag`"
                 )));
             }
             Err(e) if e.class() == Class::Unavailable => {
-                tracing::warn!(hub = %on, error = %crate::model::causes::with_causes(&e), "waiting to hear the tags of \
-                    target `{target}`");
+                tracing::warn!(hub = %on, error = %crate::model::causes::with_causes(&e), "waiting for the hub to \
+                    name the tags of target `{target}`");
                 if !backoff.wait(stop).await {
                     return Ok(None);
                 }
@@ -241,7 +242,7 @@ async fn asked_until_told(
     }
 }
 
-/// What the log says a collection is made of.
+/// Returns the settings of a collection in the log.
 async fn known_settings(log: &AnyLog, collection: &str) -> Result<Option<CollectionSettings>, StartError> {
     let subject = format!("collection/{collection}");
     let mut known = None;
@@ -250,7 +251,7 @@ async fn known_settings(log: &AnyLog, collection: &str) -> Result<Option<Collect
         let records = log.read_subject(Subjects::Exactly(&subject), after, PAGE).await?;
         let Some(last) = records.last() else { return Ok(known) };
         after = Some(last.seq);
-        // Most are resolutions, which are long.
+        // Most events of a collection are resolutions, which are long, so they are not decoded.
         for record in records.iter().filter(|r| r.kind.starts_with("collection_")) {
             match record.decode().map(|e| e.event) {
                 Ok(Event::CollectionCreated(c)) => known = Some(c.settings),

@@ -92,7 +92,8 @@ impl Start {
                 }
                 Err(e) => {
                     let text = crate::model::causes::with_causes(&e);
-                    tracing::error!(hub = %hub.name, error = %text, "the cache cannot be read; nothing is resolved");
+                    tracing::error!(hub = %hub.name, error = %text, "the cache cannot be read; nothing of this hub \
+                        is resolved");
                     None
                 }
             };
@@ -118,7 +119,7 @@ impl Start {
         stop.cancel();
         while let Some(ended) = tasks.join_next().await {
             if let Err(e) = ended {
-                tracing::error!(error = %crate::model::causes::with_causes(&e), "a part of the service ended badly");
+                tracing::error!(error = %crate::model::causes::with_causes(&e), "a task of the service failed");
             }
         }
         Ok(lived?)
@@ -136,7 +137,7 @@ fn listen(
     tasks: &mut JoinSet<()>,
 ) {
     let Some(settings) = bus else {
-        eprintln!("koschei: no bus is configured; what happens is found by polling");
+        eprintln!("koschei: no bus is configured; changes are found by polling");
         tasks.spawn(keep_open(inbox, stop.clone()));
         return;
     };
@@ -263,7 +264,7 @@ impl Work<'_> {
                 .run(),
             );
         } else {
-            eprintln!("koschei: hub `{}` is only looked at: no `auth` is configured", hub.name);
+            eprintln!("koschei: nothing is submitted to hub `{}`: no `auth` is configured", hub.name);
         }
         ToHub { hints, watch: watching, held: holding }
     }

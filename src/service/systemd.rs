@@ -1,4 +1,5 @@
-//! Telling systemd how we are (`sd_notify(3)`): a datagram to the socket that `NOTIFY_SOCKET` names.
+//! Tells systemd the state of the service (`sd_notify(3)`): a datagram to the socket that
+//! `NOTIFY_SOCKET` names.
 
 use std::io;
 use std::os::unix::net::UnixDatagram;
@@ -9,10 +10,10 @@ use tokio_util::sync::CancellationToken;
 use crate::base::clock;
 use crate::telemetry::Metrics;
 
-/// Sends a state, such as `READY=1`. Does nothing where nobody asked for it.
+/// Sends a state, such as `READY=1`. Does nothing if `NOTIFY_SOCKET` is not set.
 ///
 /// # Errors
-/// When the socket does not take it.
+/// Returns an error if the datagram cannot be sent.
 fn notify(state: &str) -> io::Result<()> {
     let Some(path) = std::env::var_os("NOTIFY_SOCKET") else { return Ok(()) };
     let socket = UnixDatagram::unbound()?;
@@ -25,16 +26,17 @@ fn notify(state: &str) -> io::Result<()> {
     socket.send_to(state.as_bytes(), path).map(drop)
 }
 
-/// As [`notify`]; a manager that does not hear us is no reason to stop.
+/// Like [`notify`], but only logs an error, because the service works without it.
 pub(crate) fn tell(state: &str) {
     if let Err(error) = notify(state) {
-        tracing::debug!(error = %crate::model::causes::with_causes(&error), state, "the service manager could not be \
-            told");
+        tracing::debug!(error = %crate::model::causes::with_causes(&error), state, "cannot tell the service manager \
+            the state");
     }
 }
 
-/// Says that all is well as often as systemd wants to hear it (`WatchdogSec=`), while the loop `heart` goes round; and
-/// when told to stop, that we are stopping. A process that does not say so any more is restarted.
+/// Tells systemd as often as it wants (`WatchdogSec=`) that the service is alive, while the loop
+/// `heart` goes round. When the service stops, tells that it is stopping. systemd restarts a
+/// process that no longer tells so.
 pub(crate) async fn watchdog(heart: &'static str, metrics: Metrics, stop: CancellationToken) {
     let Some(interval) = interval() else {
         stop.cancelled().await;
@@ -42,7 +44,7 @@ pub(crate) async fn watchdog(heart: &'static str, metrics: Metrics, stop: Cancel
     };
     loop {
         if metrics.loop_is_stale(heart, clock::now()) {
-            tracing::error!("the loop `{heart}` stands still; without it we do not live");
+            tracing::error!("the loop `{heart}` is stuck; the service manager will restart the service");
         } else {
             tell("WATCHDOG=1");
         }
@@ -54,7 +56,8 @@ pub(crate) async fn watchdog(heart: &'static str, metrics: Metrics, stop: Cancel
     }
 }
 
-/// Half of the time systemd waits for a sign of life; `None`: it does not wait for one of ours.
+/// Returns half of the time that systemd waits for a sign of life. `None` means that it does not
+/// wait for this process.
 fn interval() -> Option<Duration> {
     let number = |name| std::env::var(name).ok()?.parse::<u64>().ok();
     let ours = number("WATCHDOG_PID").is_none_or(|pid| pid == u64::from(std::process::id()));

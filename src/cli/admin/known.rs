@@ -43,7 +43,7 @@ pub(super) fn check(state: &State, event: &Event) -> Result<(), CliError> {
 }
 
 fn unknown(what: &str) -> CliError {
-    CliError::Rejected(format!("say that: {what} Where it is yet to come, say --force"))
+    CliError::Rejected(format!("run the command: {what} If it will exist later, add --force"))
 }
 
 fn package(state: &State, collection: &Name, package: &Name) -> Result<(), CliError> {
@@ -58,7 +58,7 @@ fn package(state: &State, collection: &Name, package: &Name) -> Result<(), CliEr
     }
     let near = did_you_mean(package, c.packages.keys().map(Name::as_str));
     let dot = if near.is_empty() { "." } else { "" };
-    Err(unknown(&format!("nobody knows a package `{package}` in `{collection}`{near}{dot}")))
+    Err(unknown(&format!("no package `{package}` is known in `{collection}`{near}{dot}")))
 }
 
 /// Refuses an unknown hub.

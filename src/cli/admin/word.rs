@@ -202,7 +202,7 @@ pub(crate) enum WordVerb {
 fn coefficient(text: &str) -> Result<u32, String> {
     match text.parse::<f64>() {
         Ok(c) if (0.0..=1000.0).contains(&c) => Ok((c * 1000.0).round() as u32),
-        _ => Err("a number between 0 and 1000".to_owned()),
+        _ => Err("must be a number between 0 and 1000".to_owned()),
     }
 }
 
@@ -245,7 +245,7 @@ async fn say(verb: &WordVerb, telling: &Telling, log: &AnyLog) -> Done {
     if let [Event::CollectionEdited(edit)] = events.as_slice()
         && state.collections.get(&edit.collection).is_some_and(|c| c.settings == edit.settings)
     {
-        writeln!(crate::cli::out::stdout(), "nothing changes: `{}` is so already", edit.collection)?;
+        writeln!(crate::cli::out::stdout(), "nothing changes: `{}` already has these settings", edit.collection)?;
         return Ok(ExitCode::SUCCESS);
     }
     let word = |event: &Event| Word { event: event.clone(), by: telling.saying.by.clone() };
@@ -315,7 +315,9 @@ fn cancel(task: i64, hub: &str, reason: &str, state: &crate::fold::State) -> Res
     let submitted =
         || state.submitted_as(&hub, task_id).map(|(id, r)| (r.collection.clone(), r.package.clone(), Some(id)));
     let Some((collection, package, rebuild)) = heard.or_else(submitted) else {
-        return Err(CliError::Rejected(format!("cancel task {task}: it is no rebuild of ours on {hub}")));
+        return Err(CliError::Rejected(format!(
+            "cancel task {task}: it is not a rebuild that Koschei submitted to {hub}"
+        )));
     };
     let reason = reason.to_owned();
     Ok(RebuildCancelRequested { collection, package, hub, task_id: Some(task_id), rebuild, reason, by: None }.into())
@@ -361,7 +363,7 @@ fn create(args: &CollectionArgs, state: &crate::fold::State) -> Result<Event, Cl
     let known = state.hubs.get(&hub).and_then(|h| h.targets.get(target.as_str()));
     let missing = |what: &str| {
         CliError::Rejected(format!(
-            "create collection `{}`: target `{target}` is not known in this log; say --{what} as well",
+            "create collection `{}`: target `{target}` is not known in this log; add --{what}",
             args.name
         ))
     };
@@ -390,7 +392,7 @@ fn create(args: &CollectionArgs, state: &crate::fold::State) -> Result<Event, Cl
 /// Returns the other hub that builds. It stays as it was if no option changes it.
 fn builds_on(args: &CollectionArgs, known: Option<BuildsOn>) -> Result<Option<BuildsOn>, CliError> {
     let missing =
-        |what: &str| CliError::Rejected(format!("have collection `{}` built elsewhere: say {what} as well", args.name));
+        |what: &str| CliError::Rejected(format!("build collection `{}` on another hub: add {what}", args.name));
     let (hub, target) = (args.builds_on.as_deref(), args.builds_on_target.as_deref());
     if hub == Some("") {
         return Ok(None);
@@ -422,8 +424,7 @@ fn edit(args: &CollectionArgs, state: &crate::fold::State) -> Result<Event, CliE
     };
     if !args.says_anything() {
         return Err(CliError::Rejected(format!(
-            "edit collection `{}`: nothing was changed, because no option says what is to be different; see `koschei \
-                admin edit-collection --help`",
+            "edit collection `{}`: no option says what to change; see `koschei admin edit-collection --help`",
             args.name
         )));
     }

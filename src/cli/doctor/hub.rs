@@ -1,4 +1,4 @@
-//! A hub and the collections on it.
+//! Checks of a hub and of the collections on it.
 
 mod permissions;
 mod repository;
@@ -20,18 +20,19 @@ use crate::model::Timestamp;
 use crate::model::causes::with_causes;
 use crate::service::live_hub;
 
-/// Hubs from here on have everything we ask for.
+/// From this version on, a hub has every method that Koschei calls.
 const WHOLE: (u32, u32) = (1, 35);
-/// Hubs from here on take sessions in headers, which is the only way we have.
+/// From this version on, a hub accepts sessions in headers. Koschei sends them in no other way.
 const SESSIONS: (u32, u32) = (1, 31);
-/// Clocks that differ by so many seconds and more are worth mending.
+/// From this difference of clocks on, the check warns, in seconds.
 const SKEW_WARNING: f64 = 5.0;
-/// Kerberos refuses from here on, and what we look for among our tasks by time may be overlooked.
+/// From this difference of clocks on, Kerberos refuses a login, and Koschei may miss its own tasks
+/// when it searches them by time. In seconds.
 const SKEW_FAILED: f64 = 300.0;
 
 const OF_HUB: [&str; 4] = ["hub", "clock", "login", "permissions"];
 const OF_COLLECTION: [&str; 2] = ["tags", "repository"];
-/// Of a collection of another hub that is built here.
+/// Checks of a collection of another hub that is built on this one.
 const OF_GUEST: [&str; 1] = ["building"];
 
 /// Checks a hub, and the collections on it.
@@ -41,8 +42,9 @@ pub(super) async fn examine(doctor: &mut Doctor, config: &Config, hub: &HubConfi
     let collections: Vec<&CollectionConfig> = config.collections.iter().filter(on_it).collect();
     let built_on = |c: &&CollectionConfig| c.builds_on.as_ref().and_then(|b| b.hub.as_deref()) == Some(name);
     let guests: Vec<&CollectionConfig> = config.collections.iter().filter(built_on).collect();
-    // Collections of other hubs, or some of its own that do not go elsewhere; without any, what is found later may be
-    // built here.
+    // The hub builds if collections of other hubs are built on it, or if one of its own collections
+    // is not built elsewhere. A hub without collections counts too, because tags found later may be
+    // built on it.
     let builds = collections.is_empty() || !guests.is_empty() || collections.iter().any(|c| c.builds_on.is_none());
     let limit = doctor.limit;
     let Some((client, place)) = doctor.check("settings", Some(name), async { settings(hub, limit) }).await else {
@@ -63,7 +65,7 @@ pub(super) async fn examine(doctor: &mut Doctor, config: &Config, hub: &HubConfi
         }
         None => doctor.unchecked(&OF_HUB[3..], name, "there is no login"),
     }
-    // A hub that does not answer now forgets the session by itself.
+    // A hub that does not answer now lets the session expire.
     let _ended = tokio::time::timeout(limit, session.logout()).await;
     for c in guests {
         doctor.check(OF_GUEST[0], Some(&c.name), building(&client, c, config)).await;
@@ -91,7 +93,8 @@ fn without_building(doctor: &mut Doctor, guests: &[&CollectionConfig], why: &str
     }
 }
 
-/// How the hub is reached: our configuration, the koji profile, certificates. Something is only tried once here.
+/// Checks how the hub is reached: the configuration, the koji profile, certificates. Calls are not
+/// retried here.
 fn settings(hub: &HubConfig, limit: Duration) -> Verdict<(HubClient, Place)> {
     let mut settings = match live_hub::settings(hub) {
         Ok(settings) => settings,
@@ -110,7 +113,7 @@ fn settings(hub: &HubConfig, limit: Duration) -> Verdict<(HubClient, Place)> {
     let anonymous = HubSettings { auth: Auth::Anonymous, ..settings.clone() };
     match (HubClient::new(settings), HubClient::new(anonymous)) {
         (Ok(client), _) => Verdict::ok(found).with((client, place)),
-        // The rest can be looked at all the same.
+        // The remaining checks work without a login.
         (Err(e), Ok(client)) => {
             Verdict::error_of(&e, "correct `cert` and `key`; this program must be able to read the files")
                 .with((client, place))
@@ -134,7 +137,7 @@ async fn answers(client: &HubClient) -> Verdict<(u32, u32)> {
     match client.ask(calls::get_koji_version()).await {
         Ok(version) => judge(&version),
         Err(e) if e.is_unknown_method() => {
-            Verdict::failed("it is older than 1.23", "Koschei needs a hub of 1.31 at least, better 1.35")
+            Verdict::failed("it is older than 1.23", "Koschei needs Koji 1.31 or newer, preferably 1.35")
         }
         Err(e) => unanswered(&e),
     }
@@ -144,21 +147,22 @@ fn judge(version: &str) -> Verdict<(u32, u32)> {
     let mut numbers = version.split('.').map(|n| n.parse::<u32>().unwrap_or(0));
     let number = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
     let verdict = if number < SESSIONS {
-        let advice = "Koschei needs 1.31 at least: before, sessions were told in addresses, which get into logs";
+        let advice = "Koschei needs 1.31 or newer: older hubs expect the session key in the address, and addresses \
+            get into logs";
         Verdict::failed(format!("Koji {version}: a login will not work"), advice)
     } else if number < WHOLE {
         let found = format!(
-            "Koji {version}: only the newest repository of a tag is seen (no `repo.query`), so that those that expire \
-             or are deleted are noticed late; none can be asked for (no `repo.request`)"
+            "Koji {version}: it has no `repo.query`, so only the newest repository of a tag is seen, and expired or \
+                deleted ones are noticed late; it has no `repo.request`, so Koschei cannot request one"
         );
-        Verdict::warning(found, "all of it works from 1.35 on; until then leave `request_repo_after_secs` at 0")
+        Verdict::warning(found, "Koji 1.35 has both; until then leave `request_repo_after_secs` at 0")
     } else {
         Verdict::ok(format!("Koji {version}"))
     };
     verdict.with(number)
 }
 
-/// Compares clocks by the time the web server puts on every answer, which is in whole seconds.
+/// Compares the clocks. The web server puts its time on every answer, in whole seconds.
 async fn skew(client: &HubClient) -> Verdict {
     let before = clock::now();
     let answer = match client.http().get(client.url().clone()).send().await {
@@ -170,14 +174,14 @@ async fn skew(client: &HubClient) -> Verdict {
     let date = date.and_then(|d| jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(d).ok());
     let Some(date) = date else {
         return Verdict::warning(
-            "its web server does not say what time it is",
-            "see to it that both machines ask a time server",
+            "its web server does not send its time",
+            "make sure that both machines use a time server",
         );
     };
     let ahead = ahead(before, after, Timestamp(date.as_microsecond()));
     let words = format!("{} s {}", ahead.abs().round(), if ahead > 0.0 { "ahead of ours" } else { "behind ours" });
-    let advice = "have both machines ask a time server (chronyd, systemd-timesyncd): a login with Kerberos allows five \
-                  minutes, and our own tasks are found again by their time";
+    let advice = "set both clocks by a time server (chronyd, systemd-timesyncd): Kerberos tolerates five minutes, \
+        and Koschei finds its own tasks by their time";
     match ahead.abs() {
         d if d >= SKEW_FAILED => Verdict::failed(words, advice),
         d if d >= SKEW_WARNING => Verdict::warning(words, advice),
@@ -185,8 +189,8 @@ async fn skew(client: &HubClient) -> Verdict {
     }
 }
 
-/// By how many seconds another clock is ahead of ours at least; negative: behind. It told its whole seconds between two
-/// moments of ours.
+/// Returns by how many seconds another clock is at least ahead of ours; a negative value means
+/// behind. The other clock told whole seconds, between two moments of ours.
 #[expect(clippy::cast_precision_loss, reason = "seconds, with a fraction")]
 fn ahead(before: Timestamp, after: Timestamp, theirs: Timestamp) -> f64 {
     let (earliest, latest) = (theirs.since(after) as f64 / 1e6, theirs.plus_secs(1).since(before) as f64 / 1e6);
@@ -199,9 +203,9 @@ async fn login(session: &mut Session, service_user: &str, builds: bool) -> Verdi
             return Verdict::ok("no login is configured, and none is needed: its collections are built on another hub");
         }
         Auth::Anonymous => {
-            let advice = "to have rebuilds submitted, set `auth` to \"certificate\" or \"gssapi\"; to only look on, \
-                          set `passive = true` in `[policy]` and let it be";
-            return Verdict::warning("no login is configured: we look and decide, and submit nothing", advice);
+            let advice = "to submit rebuilds, set `auth` to \"certificate\" or \"gssapi\"; to only observe, set \
+                `passive = true` in `[policy]`";
+            return Verdict::warning("no login is configured: Koschei decides, but submits nothing", advice);
         }
         Auth::Certificate { cert, .. } => format!("certificate {}", cert.display()),
         Auth::Gssapi { principal, .. } => {
@@ -211,15 +215,18 @@ async fn login(session: &mut Session, service_user: &str, builds: bool) -> Verdi
     match session.ask(calls::get_logged_in_user()).await {
         Ok(Some(user)) if user.name == service_user => Verdict::ok(format!("{} ({how})", user.name)).with(user.id),
         Ok(Some(user)) => {
-            let found = format!("we are `{}` ({how}), and `service_user` is `{service_user}`", user.name);
+            let found = format!("the login is `{}` ({how}), but `service_user` is `{service_user}`", user.name);
             let advice = format!(
-                "set `service_user = \"{}\"`, or log in as `{service_user}`: builds of anybody else are not taken for \
-                    ours",
+                "set `service_user = \"{}\"`, or log in as `{service_user}`: builds of other users do not count as \
+                    Koschei's own",
                 user.name
             );
             Verdict::failed(found, advice).with(user.id)
         }
-        Ok(None) => Verdict::failed("the hub let us in and does not know us", "ask who runs the hub"),
+        Ok(None) => Verdict::failed(
+            "the hub accepted the login, but does not know the user",
+            "ask the administrators of the hub",
+        ),
         Err(e) => unanswered(&e),
     }
 }

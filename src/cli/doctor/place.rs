@@ -1,4 +1,4 @@
-//! What is around us: disk, database, bus, the address of the pages.
+//! Checks of the surroundings: disk, database, bus, and the address of the pages.
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
@@ -20,26 +20,27 @@ use crate::view::text::span;
 use crate::writer::ahead;
 
 const GIB: u64 = 1 << 30;
-/// Repositories of a distribution for some architectures and generations have room in so much.
+/// Below this free space, in bytes, the check warns: a few generations of a distribution for
+/// several architectures need that much.
 const SPACE_WARNING: u64 = 5 * GIB;
-/// One generation may not even have room in so much.
+/// Below this free space, in bytes, the check fails: one generation may need more.
 const SPACE_FAILED: u64 = GIB / 2;
-/// More messages that wait, and nobody seems to take them.
+/// Above this number of waiting messages, the check warns: probably no process takes them.
 const WAITING_WARNING: u64 = 10_000;
-/// Overrides named at most.
+/// Largest number of overrides that are named.
 const OVERRIDES_SHOWN: usize = 10;
-/// How much of an answer is read to see who it is.
+/// Largest part of an answer that is read to see whether Koschei sent it, in bytes.
 const ANSWER_MAX: u64 = 1 << 20;
 
-/// Room and permissions where repositories are kept.
+/// Checks room and permissions of the directory for repositories.
 pub(super) async fn cache(serve: &ServeConfig) -> Verdict {
     let dir = serve.cache_dir.clone();
     let looked = on_thread(move || room(&dir)).await;
-    looked.unwrap_or_else(|| Verdict::failed("nothing could be looked at", "try again"))
+    looked.unwrap_or_else(|| Verdict::failed("the check could not run", "try again"))
 }
 
 fn room(dir: &Path) -> Verdict {
-    // It is made when it is needed; what counts until then is where it will be.
+    // The service creates the directory. Until then, the nearest existing parent counts.
     let there = match std::path::absolute(dir) {
         Ok(path) => path.ancestors().find(|p| p.exists()).map(Path::to_owned),
         Err(_) => None,
@@ -49,7 +50,7 @@ fn room(dir: &Path) -> Verdict {
     };
     let made = if there == dir { "" } else { " (will be made)" };
     if !there.is_dir() {
-        let found = format!("{} is no directory", there.display());
+        let found = format!("{} is not a directory", there.display());
         return Verdict::failed(found, "set `cache_dir` in `[serve]` to a directory");
     }
     if let Err(e) = rustix::fs::access(&there, Access::WRITE_OK | Access::EXEC_OK) {
@@ -61,10 +62,10 @@ fn room(dir: &Path) -> Verdict {
     }
     let free = match rustix::fs::statvfs(&there) {
         Ok(s) => s.f_bavail.saturating_mul(s.f_frsize),
-        Err(e) => return Verdict::error("ask how much room there is", &std::io::Error::from(e), "check the disk"),
+        Err(e) => return Verdict::error("read the free space", &std::io::Error::from(e), "check the disk"),
     };
     let found = format!("{}{made}: {:.1} GiB free", dir.display(), gib(free));
-    let advice = "make room, have fewer generations kept (`repos_kept`), or set another `cache_dir` in `[serve]`";
+    let advice = "free space, lower `repos_kept`, or set another `cache_dir` in `[serve]`";
     match free {
         f if f < SPACE_FAILED => Verdict::failed(found, advice),
         f if f < SPACE_WARNING => Verdict::warning(found, advice),
@@ -77,7 +78,7 @@ fn gib(bytes: u64) -> f64 {
     bytes as f64 / GIB as f64
 }
 
-/// Whether the log can be had, and how it is.
+/// Checks whether the log can be opened, and its condition.
 pub(super) async fn database(url: &str) -> Verdict {
     let options = Options { create: false, read_only: true, readers: 1, ..Options::default() };
     let log = match log::open(url, &options).await {
@@ -86,10 +87,10 @@ pub(super) async fn database(url: &str) -> Verdict {
         Err(e @ OpenError::NeedsMigration { .. }) => {
             return Verdict::warning(
                 with_causes(&e),
-                "the service will migrate it when it starts; keep a backup until that has gone well",
+                "the service will migrate it when it starts; keep a backup until that has worked",
             );
         }
-        Err(e) => return Verdict::error_of(&e, "give the log with --db or KOSCHEI_DB; see what it says"),
+        Err(e) => return Verdict::error_of(&e, "correct --db or KOSCHEI_DB"),
     };
     let looked = look(&log).await;
     log.close().await;
@@ -99,21 +100,21 @@ pub(super) async fn database(url: &str) -> Verdict {
     }
 }
 
-/// No log there yet: can one be made?
+/// Checks whether a missing log can be created.
 fn not_yet(url: &str, error: &OpenError) -> Verdict {
     if matches!(error, OpenError::Empty { .. }) || url.starts_with("postgres") {
-        return Verdict::warning(with_causes(error), "its tables will be made when the service starts");
+        return Verdict::warning(with_causes(error), "the service creates its tables when it starts");
     }
     let path = Path::new(url.strip_prefix("sqlite:").map_or(url, |p| p.strip_prefix("//").unwrap_or(p)));
     let dir = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     match rustix::fs::access(dir, Access::WRITE_OK | Access::EXEC_OK) {
         Ok(()) => Verdict::warning(
-            format!("{}: there is none yet", path.display()),
-            "it will be made when the service starts",
+            format!("{}: it does not exist yet", path.display()),
+            "the service creates it when it starts",
         ),
         Err(e) => Verdict::failed(
             format!("{}, and {} cannot be written to: {e}", with_causes(error), dir.display()),
-            "make the directory and let the user of the service write there, or give another place with --db",
+            "create the directory and let the user of the service write there, or give another place with --db",
         ),
     }
 }
@@ -136,9 +137,9 @@ async fn look(log: &AnyLog) -> Result<Verdict, log::ReadError> {
         info.backend, info.schema_version, counts.inbox_pending, counts.inbox_parked, counts.outbox_pending
     );
     Ok(if ahead.is_some() {
-        Verdict::failed(format!("{found}; the service stands still"), ahead::ADVICE)
+        Verdict::failed(format!("{found}; until then the service decides nothing"), ahead::ADVICE)
     } else if counts.inbox_pending > WAITING_WARNING {
-        Verdict::warning(found, "start the service, or see in its own words why it does not take them")
+        Verdict::warning(found, "start the service, or read in its journal why it does not take them")
     } else if counts.inbox_parked > 0 {
         Verdict::warning(
             found,
@@ -149,8 +150,8 @@ async fn look(log: &AnyLog) -> Result<Verdict, log::ReadError> {
     })
 }
 
-/// Overrides of architectures in the log that name one the build tag does not have; `None` where there is nothing to
-/// say, or no log that can be read within the time (which another check says).
+/// Finds overrides in the log that name an architecture that the build tag does not have. Returns
+/// `None` if there are none, or if the log cannot be read in time (another check reports that).
 pub(super) async fn overrides(url: &str, limit: Duration) -> Option<Verdict> {
     let options = Options { create: false, read_only: true, readers: 1, ..Options::default() };
     let log = log::open(url, &options).await.ok()?;
@@ -171,18 +172,18 @@ pub(super) async fn overrides(url: &str, limit: Duration) -> Option<Verdict> {
     let more = if more.is_empty() { more } else { format!(";{more}") };
     (!odd.is_empty()).then(|| {
         Verdict::warning(
-            format!("architectures of overrides that the build tag does not have: {shown}{more}"),
-            "correct them (`koschei admin set-arch-override`); those parts of them change nothing",
+            format!("overrides name architectures that the build tag does not have: {shown}{more}"),
+            "correct them (`koschei admin set-arch-override`); these parts have no effect",
         )
     })
 }
 
-/// Whether messages can be had.
+/// Checks whether messages can be received.
 pub(super) async fn bus(config: &BusConfig, limit: Duration) -> Verdict {
     let mut settings = match bus::settings(config) {
         Ok(Some(settings)) => settings,
         Ok(None) => {
-            return Verdict::ok("none is configured: what happens is found by asking the hub every `poll_secs`");
+            return Verdict::ok("none is configured: the hub is polled every `poll_secs`");
         }
         Err(e) => return Verdict::error_of(&e, "correct `[bus]`, or the file of Fedora Messaging it names"),
     };
@@ -191,55 +192,55 @@ pub(super) async fn bus(config: &BusConfig, limit: Duration) -> Verdict {
         Ok(seen) => broker(&seen),
         Err(e @ amqp::AmqpError::Unavailable { .. }) => Verdict::error_of(
             &e,
-            "check `amqp_url`, name resolution and firewalls; until it answers, polling finds what happens",
+            "check `amqp_url`, name resolution and firewalls; until the broker answers, changes are found by polling",
         ),
-        Err(e) => Verdict::error_of(&e, "correct `[bus]`, or ask who runs the broker"),
+        Err(e) => Verdict::error_of(&e, "correct `[bus]`, or ask the administrators of the broker"),
     }
 }
 
 fn broker(seen: &amqp::BrokerSeen) -> Verdict {
     let Some(queue) = &seen.queue else {
-        let found = format!("{} lets us in; our queue is not there yet", seen.url);
+        let found = format!("{} accepts the login; the queue does not exist yet", seen.url);
         return Verdict::warning(
             found,
-            "it will be made and bound when the service starts, and keeps messages from then on",
+            "the service creates and binds it when it starts; the queue keeps messages from then on",
         );
     };
     let listens =
-        if queue.consumers == 0 { "nobody listens".to_owned() } else { format!("{} listen", queue.consumers) };
+        if queue.consumers == 0 { "no consumer".to_owned() } else { format!("consumers: {}", queue.consumers) };
     let found = format!("{}: queue {} is bound; {} messages wait, {listens}", seen.url, queue.name, queue.messages);
     if u64::from(queue.messages) > WAITING_WARNING {
         return Verdict::warning(
             found,
-            "start the service; what has waited long is found by asking the hub as well, so the queue may be purged",
+            "start the service; the queue may be purged, because the service also asks the hub",
         );
     }
     Verdict::ok(found)
 }
 
-/// Whether the pages' address is free, or ours already.
+/// Checks whether the address of the pages is free, or used by Koschei.
 pub(super) async fn pages(listen: Option<SocketAddr>) -> Verdict {
     let Some(at) = listen else {
         return Verdict::ok("none are served: `listen` in `[serve]` is not set");
     };
     let looked = on_thread(move || address(at)).await;
-    looked.unwrap_or_else(|| Verdict::failed("nothing could be looked at", "try again"))
+    looked.unwrap_or_else(|| Verdict::failed("the check could not run", "try again"))
 }
 
 fn address(at: SocketAddr) -> Verdict {
     match TcpListener::bind(at) {
         Ok(_) => Verdict::ok(format!("{at} is free")),
         Err(e) if e.kind() == std::io::ErrorKind::AddrInUse && is_koschei(at) => {
-            Verdict::ok(format!("{at}: a Koschei answers there already"))
+            Verdict::ok(format!("{at}: a Koschei already answers there"))
         }
         Err(e) => Verdict::failed(
-            format!("{at} cannot be had: {e}"),
+            format!("{at} cannot be used: {e}"),
             "set `listen` in `[serve]` to a free address of this machine, or stop what uses it",
         ),
     }
 }
 
-/// Whether what answers there has our metrics.
+/// Checks whether the server at an address has Koschei's metrics.
 fn is_koschei(at: SocketAddr) -> bool {
     let ip = match at.ip() {
         ip if !ip.is_unspecified() => ip,

@@ -1,5 +1,5 @@
-//! `koschei resolve --against`: what changed since earlier states of a repository, and which change made what
-//! unresolvable.
+//! `koschei resolve --against`: what changed since earlier states of a repository, and which change
+//! made packages unresolvable.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -19,25 +19,26 @@ use crate::resolve::{
     changes, first_causes, group_by_cause,
 };
 
-/// Differences of one buildroot printed for people, the nearest; `--jsonl` has all.
+/// Largest number of differences of a buildroot that are printed, the nearest first; `--jsonl`
+/// prints all.
 const CHANGES_SHOWN: usize = 5;
 
-/// One repository, read.
+/// A repository that was read.
 struct Loaded {
     label: String,
     universe: Universe,
     group: Vec<Member>,
-    /// With their requirements as they are in this repository.
+    /// The source packages, with their requirements translated for this repository.
     sources: Arc<Vec<Source>>,
 }
 
-/// What became of a source package.
+/// The outcome for a source package.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum Difference {
-    /// It resolved in the generation before, and does not any more.
+    /// It resolved in the previous generation, and no longer does.
     Broken,
-    /// It did not resolve in the generation before either, but in an earlier one.
+    /// It did not resolve in the previous generation either, but in an earlier one.
     StillBroken,
     /// It resolves again.
     Repaired,
@@ -49,18 +50,18 @@ struct Row {
     source: usize,
     outcome: Difference,
     changes: Vec<Change>,
-    /// The generation in which it resolved last, and why it does not any more.
+    /// The last generation in which it resolved, and why it no longer does.
     broken: Option<(usize, Vec<FirstCause>)>,
 }
 
-/// Everything found out.
+/// The result of the comparison.
 struct Report<'a> {
     generations: &'a [Generation<'a>],
     sources: &'a [Source],
     rows: Vec<Row>,
-    /// Resolvable source packages before and now.
+    /// Number of source packages that resolve, before and now.
     resolved: (usize, usize),
-    /// Source packages that resolve in no generation.
+    /// Number of source packages that resolve in no generation.
     never: usize,
 }
 
@@ -109,7 +110,7 @@ fn compare<'a>(
     progress: bool,
 ) -> Result<Report<'a>, ResolveCliError> {
     let last = generations.len() - 1;
-    // Digests need no texts.
+    // Problem texts are not needed, so they are left out.
     let quick = ResolveArgs { distances: true, digest: true, ..args.clone() };
     let bar = bar(lists[last].len() * 2, progress);
     let resolve = |at: usize| {
@@ -160,10 +161,11 @@ fn compare<'a>(
     Ok(report)
 }
 
-/// Tells quickly whether two buildroots of two generations hold the same: most do, and comparing them by name takes
-/// longer than resolving them did.
+/// Checks quickly whether two buildroots of two generations hold the same packages. Most do, and
+/// comparing them by name takes longer than resolving them.
 struct SamePackages {
-    /// Per package of the earlier and of the later generation a number that equal ones share.
+    /// A number for each package of the earlier and of the later generation; equal packages share
+    /// it.
     numbers: [Vec<u32>; 2],
     work: [Vec<u32>; 2],
 }
@@ -203,7 +205,8 @@ struct Earlier<'a> {
 }
 
 impl Earlier<'_> {
-    /// The last generation in which a source package resolved, and with what. `before`: the answer of the last but one.
+    /// Returns the last generation in which a source package resolved, and its packages there.
+    /// `before` is the answer of the last generation but one.
     fn last_resolved(&mut self, source: usize, before: &Resolution) -> Option<(usize, Vec<PkgId>)> {
         let previous = self.generations.len() - 2;
         if before.ok {
@@ -278,7 +281,7 @@ impl Report<'_> {
         Ok(())
     }
 
-    /// First causes with the rows they stand for, the largest group first.
+    /// Returns the first causes with their rows, the largest group first.
     fn groups(&self) -> Vec<(&FirstCause, Vec<&Row>)> {
         let broken: Vec<(&Row, &Vec<FirstCause>)> =
             self.rows.iter().filter_map(|row| row.broken.as_ref().map(|(_, causes)| (row, causes))).collect();
@@ -315,7 +318,7 @@ impl Report<'_> {
             unclear.iter().try_for_each(|row| writeln!(out, "         {}", self.sources[row.source].label))?;
         }
         if self.never > 0 {
-            writeln!(out, "\n{:>5}  never resolved in the generations given", self.never)?;
+            writeln!(out, "\n{:>5}  resolve in none of the given repositories", self.never)?;
         }
         if count(Difference::Repaired) > 0 {
             writeln!(out, "\nRepaired     {} source packages", count(Difference::Repaired))?;
@@ -366,7 +369,7 @@ fn link_lines(cause: &FirstCause) -> Vec<LinkLine<'_>> {
         .collect()
 }
 
-/// The nearest changes, as people write them.
+/// Formats the nearest changes for people.
 fn shown(changes: &[Change]) -> String {
     let mut sorted: Vec<&Change> = changes.iter().collect();
     sorted.sort_by_key(|c| c.distance.unwrap_or(u8::MAX));

@@ -1,4 +1,4 @@
-//! What can go wrong with `koschei resolve`.
+//! The errors of `koschei resolve`.
 
 use std::io;
 use std::path::PathBuf;
@@ -13,39 +13,39 @@ use crate::resolve::ResolveError;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ResolveCliError {
-    /// A repository or comps file.
+    /// A repository or a comps file cannot be read.
     #[error(transparent)]
     Repodata(#[from] RepodataError),
     /// The solver did not take the repository.
     #[error(transparent)]
     Resolve(#[from] ResolveError),
-    /// There is no build group anywhere.
+    /// No build group was found.
     #[error(
-        "find the build group: neither repodata/repomd.xml of {repo} names a group file{} nor is there {beside}; give \
-            one with --group-file",
+        "find the build group: repodata/repomd.xml of {repo} names no group file{}, and {beside} does not exist; \
+            give one with --group-file",
         if problems.is_empty() { String::new() } else { format!(" that can be used (failed to \
             {})", problems.join("; failed to ")) }
     )]
     NoGroupFile {
         /// The repositories.
         repo: String,
-        /// Where Koji would have put it.
+        /// Where Koji would have put one.
         beside: PathBuf,
-        /// Why those that are named cannot be used.
+        /// Why group files that are named cannot be used.
         problems: Vec<String>,
     },
-    /// The groups do not have the wanted one.
+    /// The groups do not contain the wanted one.
     #[error("find group `{group}` in {file}: it has {found}; choose one with --group")]
     NoGroup {
         /// The wanted one.
         group: String,
-        /// Where it was looked for.
+        /// Where it was searched.
         file: String,
-        /// Those that are there.
+        /// The groups that exist.
         found: String,
     },
-    /// Repositories that look as if they were for different architectures.
-    #[error("choose the architecture: {} and {} are for {arches} by their names; say which with \
+    /// By their names, the repositories are for different architectures.
+    #[error("choose the architecture: by their names, {} and {} are for {arches}; choose one with \
         --arch", first.display(), second.display())]
     Arches {
         /// One repository.
@@ -55,29 +55,29 @@ pub enum ResolveCliError {
         /// Both architectures.
         arches: String,
     },
-    /// `--arch` names none.
+    /// `--arch` does not name an architecture.
     #[error("choose the architecture: {0}")]
     UnknownArch(UnknownArch),
-    /// The file with the BuildRequires.
+    /// The file with the BuildRequires cannot be read.
     #[error(transparent)]
     Sources(#[from] SourcesError),
-    /// A source package.
+    /// A source package cannot be read.
     #[error(transparent)]
     Srpm(#[from] SrpmError),
-    /// `--packages` names something that is not there.
+    /// `--packages` names a package that does not exist.
     #[error("find source package {}: not in {path}{}", names.join(", "), or_else(near))]
     NoPackage {
-        /// Those not found.
+        /// The names that were not found.
         names: Vec<String>,
-        /// Those that look like the first.
+        /// Names that look like the first of them.
         near: Vec<String>,
-        /// Where they were looked for.
+        /// Where they were searched.
         path: PathBuf,
     },
-    /// `--who-needs` is no capability.
-    #[error("read the capability of --who-needs: {0}; write it as a spec file would")]
+    /// `--who-needs` is not a capability.
+    #[error("read the capability of --who-needs: {0}; write it as in a spec file")]
     Capability(DependencyError),
-    /// Standard output.
+    /// Standard output cannot be written.
     #[error("write the answers")]
     Write(#[source] io::Error),
 }

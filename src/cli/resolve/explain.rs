@@ -86,7 +86,7 @@ fn in_group(prepared: &Prepared<'_>, id: PkgId) -> bool {
 #[derive(Serialize)]
 struct Line<'a> {
     package: String,
-    /// The build group alone brings it, too.
+    /// Whether the build group alone also installs it.
     in_group: bool,
     origin: Option<&'static str>,
     chain: Vec<LineStep<'a>>,
@@ -125,7 +125,8 @@ fn lines(
     lines.iter().try_for_each(|line| json_line(out, line))
 }
 
-/// Each package once, under the one whose requirement brought it. That one may be erased by now.
+/// Prints each package once, under the package whose requirement brought it. That package may have
+/// been erased later.
 fn tree(universe: &Universe, closure: &[PkgId], chains: &[Option<Chain>], out: &mut impl Write) -> io::Result<()> {
     let mut ways: BTreeMap<PkgId, (Origin, &[Step])> = BTreeMap::new();
     let chains = || chains.iter().flatten();
@@ -150,7 +151,7 @@ fn tree(universe: &Universe, closure: &[PkgId], chains: &[Option<Chain>], out: &
     }
     for (origin, roots) in roots {
         writeln!(out, "{}", if origin == Origin::Group { "Build group" } else { "BuildRequires" })?;
-        // Depth first, without recursion: chains are as long as people make them.
+        // Depth first, without recursion, because chains have no limit of length.
         let mut open: Vec<(&Step, usize)> = roots.into_iter().rev().map(|step| (step, 1)).collect();
         while let Some((step, depth)) = open.pop() {
             let erased = if closure.binary_search(&step.package).is_ok() { "" } else { " (erased)" };
@@ -163,7 +164,7 @@ fn tree(universe: &Universe, closure: &[PkgId], chains: &[Option<Chain>], out: &
     Ok(())
 }
 
-/// What the build group brought and is not there.
+/// Prints the packages of the build group that were erased.
 fn gone(
     universe: &Universe,
     erased: &[(PkgId, Vec<PkgId>)],
@@ -180,7 +181,7 @@ fn gone(
         } else if by.is_empty() {
             String::new()
         } else {
-            format!(": cannot be beside {}", by.join(", "))
+            format!(": cannot be installed together with {}", by.join(", "))
         };
         writeln!(out, "  {}{why}", universe.nevra(*id))?;
     }
@@ -194,6 +195,7 @@ fn unresolved(label: &str, universe: &Universe, answer: &Resolution, out: &mut i
     }
     writeln!(
         out,
-        "To see which change did it, give an earlier state of the repository with --against DIR instead of --explain."
+        "To see which change caused this, give an earlier state of the repository with --against DIR instead of \
+            --explain."
     )
 }

@@ -19,10 +19,10 @@ struct Line<'a> {
     not_for_this_arch: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     closure: Option<Vec<&'a str>>,
-    /// What the build group brought and the buildroot does not have.
+    /// Packages that the build group brought and that the buildroot does not have.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     erased: Vec<&'a str>,
-    /// Rich BuildRequires that were passed over, as nothing they name exists.
+    /// Rich BuildRequires that were skipped, because nothing they name exists.
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     skipped: &'a [String],
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -77,7 +77,8 @@ pub(super) fn json_line(out: &mut impl Write, line: &impl Serialize) -> Result<(
     out.write_all(b"\n").map_err(ResolveCliError::Write)
 }
 
-/// The names of all packages, and how they sort: closures have hundreds, and most packages are in many.
+/// The names of all packages, and their sort order. It is computed once, because closures have
+/// hundreds of packages and most packages are in many closures.
 pub(super) struct Names<'u> {
     universe: &'u Universe,
     texts: Vec<String>,
@@ -96,14 +97,14 @@ impl<'u> Names<'u> {
         Self { universe, texts, ranks }
     }
 
-    /// The names of a closure, sorted bytewise.
+    /// Returns the names of a closure, sorted bytewise.
     fn sorted(&self, closure: &[PkgId]) -> impl Iterator<Item = &str> {
         let mut closure = closure.to_vec();
         closure.sort_unstable_by_key(|id| self.ranks[id.index()]);
         closure.into_iter().map(|id| self.texts[id.index()].as_str())
     }
 
-    /// First 16 bytes, in hex, of SHA-256 over the sorted names joined with newlines.
+    /// Returns the first 16 bytes, in hex, of SHA-256 over the sorted names joined with newlines.
     fn digest(&self, closure: &[PkgId]) -> String {
         let mut hash = Sha256::new();
         for (i, name) in self.sorted(closure).enumerate() {
@@ -116,7 +117,7 @@ impl<'u> Names<'u> {
     }
 }
 
-/// The smallest distance of each package name; names out of reach are left out.
+/// Returns the smallest distance of each package name. Names out of reach are left out.
 fn by_name<D: Copy + Ord>(closure: &[PkgId], distances: &[Option<D>], universe: &Universe) -> BTreeMap<String, D> {
     let mut map: BTreeMap<String, D> = BTreeMap::new();
     for (&id, distance) in closure.iter().zip(distances) {

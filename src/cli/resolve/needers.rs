@@ -1,4 +1,5 @@
-//! `koschei resolve --who-needs`: who needs a capability, who gives it, and which buildroots have a giver in them.
+//! `koschei resolve --who-needs`: which packages need a capability, which provide it, and which
+//! buildroots contain a provider.
 
 use std::io::{self, Write};
 
@@ -8,12 +9,12 @@ use crate::cli::sources::Source;
 use crate::repodata::Dependency;
 use crate::resolve::{Needers, PkgId, Universe, names, needers};
 
-/// What the source packages say.
+/// The source packages that need the capability.
 #[derive(Default)]
 struct Users {
-    /// Label, and the requirements that name the capability.
+    /// Labels, with the requirements that name the capability.
     asking: Vec<(String, Vec<String>)>,
-    /// Label, and the providers in the buildroot.
+    /// Labels, with the providers in the buildroot.
     having: Vec<(String, Vec<PkgId>)>,
     resolved: usize,
 }
@@ -36,7 +37,7 @@ pub(super) fn run(
     let found = needers(&prepared, &capability);
     let mut users = Users::default();
     let bar = bar(sources.len(), progress);
-    // Digests need no texts.
+    // Problem texts are not needed, so they are left out.
     let quick = ResolveArgs { digest: true, ..args.clone() };
     for_each(&prepared, &sources, &quick, no_line, |source, answer, _| {
         bar.inc(1);
@@ -108,7 +109,8 @@ fn print(
     if found.providers.is_empty() && found.requirers.is_empty() && users.asking.is_empty() {
         writeln!(
             out,
-            "Nobody knows it: write it as a spec file would, `libfoo.so.1()(64bit)`, `pkgconfig(foo)`, or a whole path."
+            "No package knows it. Write it as in a spec file: `libfoo.so.1()(64bit)`, `pkgconfig(foo)`, or a whole \
+                path."
         )?;
     }
     Ok(())

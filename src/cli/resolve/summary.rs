@@ -1,4 +1,4 @@
-//! What people want to know of a run: where the time went, who answered, what resolved.
+//! Summary of a run for people: where the time went, which solver answered, what resolved.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -12,10 +12,10 @@ use crate::cli::sources::Source;
 use crate::repodata::{Oddities, RepoContent};
 use crate::resolve::{GroupVerdict, Handover, Mode, PkgId, Resolution, Universe};
 
-/// Source packages named for which a package of the build group is erased.
+/// Largest number of source packages that are named for an erased package of the build group.
 const LABELS_SHOWN: usize = 5;
 
-/// Where the time went, and who answered.
+/// Where the time went, and which solver answered.
 pub(super) struct Stats {
     watch: Stopwatch,
     laps: Vec<(&'static str, Duration)>,
@@ -42,7 +42,7 @@ impl Stats {
         self.laps.push((name, self.watch.elapsed().saturating_sub(before)));
     }
 
-    /// What was passed over when the repositories were read.
+    /// Notes what was skipped when the repositories were read.
     pub(super) fn read(&mut self, content: &RepoContent) {
         self.lap("read");
         self.oddities = content.oddities.clone();
@@ -91,16 +91,16 @@ impl Stats {
     }
 }
 
-/// What people want to know of a run.
+/// What resolved, and what did not.
 #[derive(Default)]
 pub(super) struct Summary {
     resolved: usize,
     packages: usize,
     largest: usize,
     failed: Vec<(String, Vec<String>)>,
-    /// Rich BuildRequires that were passed over, and whose.
+    /// Rich BuildRequires that were skipped, by source package.
     skipped: Vec<(String, Vec<String>)>,
-    /// Per package of the build group the source packages it is erased for.
+    /// For each package of the build group, the source packages for which it is erased.
     erased: BTreeMap<PkgId, Vec<String>>,
     elsewhere: Vec<(String, &'static str)>,
 }
@@ -125,7 +125,7 @@ impl Summary {
         }
     }
 
-    /// Nothing that was asked for is unresolved.
+    /// Checks that everything resolves.
     pub(super) fn all_resolve(&self) -> bool {
         self.failed.is_empty()
     }
@@ -150,7 +150,7 @@ impl Summary {
             false => writeln!(out, "Build group  {}: cannot be installed", args.group)?,
         }
         for member in &group.skipped {
-            writeln!(out, "             {member} is passed over: nothing provides it")?;
+            writeln!(out, "             {member} is skipped: nothing provides it")?;
         }
         for problem in &group.problems {
             writeln!(out, "             {}", problem.replace('\n', "\n             "))?;
@@ -172,7 +172,7 @@ impl Summary {
         if !self.skipped.is_empty() {
             writeln!(
                 out,
-                "Passed over  rich build requirements of {} source packages: nothing provides any of it",
+                "Skipped      rich build requirements of {} source packages: nothing provides any part of them",
                 self.skipped.len()
             )?;
         }

@@ -1,4 +1,4 @@
-//! Many source packages on several threads, answers in order.
+//! Resolves many source packages on several threads, with the answers in order.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
@@ -9,12 +9,13 @@ use super::{ResolveArgs, ResolveCliError};
 use crate::cli::sources::Source;
 use crate::resolve::{GroupVerdict, Prepared, Resolution};
 
-/// Source packages a thread takes at a time.
+/// Number of source packages a thread takes at a time.
 const BATCH: usize = 32;
-/// Batches that may wait for an earlier one of another thread before their threads pause.
+/// Number of finished batches that may wait for an earlier one before their threads pause.
 const WAITING_MAX: usize = 32;
 
-/// Resolves all sources on several threads, writes each answer's line there, and hands the answers over in order.
+/// Resolves all sources on several threads. The threads write the line of each answer; `take` gets
+/// the answers in order.
 pub(super) fn for_each(
     prepared: &Prepared<'_>,
     sources: &[Source],
@@ -53,7 +54,7 @@ pub(super) fn for_each(
                         let mut bytes = Vec::new();
                         line(source, answer.as_ref(), &mut bytes).map(|()| (answer, bytes))
                     });
-                    // The receiver is gone when writing failed: then nobody wants the rest.
+                    // The receiver is gone if writing failed, so the rest is not needed.
                     if send.send((first, answers.collect::<Result<Vec<_>, _>>())).is_err() {
                         return;
                     }
@@ -76,7 +77,7 @@ pub(super) fn for_each(
     })
 }
 
-/// For who wants the answers themselves.
+/// Writes no line, for callers that only want the answers.
 pub(super) fn no_line(_: &Source, _: Option<&Resolution>, _: &mut Vec<u8>) -> Result<(), ResolveCliError> {
     Ok(())
 }

@@ -94,7 +94,7 @@ fn history_shows_the_newest_and_says_how_many_there_are() {
     let (first, second) = (all[0].to_string(), all[1]);
     let text = ok(&["history", "--subject", "primary/package/curl", "--after", &first, "--limit", "1"]);
     assert!(text.trim_start().starts_with(&second.to_string()), "{text}");
-    let said = format!("the first 1 of {} events after that; go on with --after {second}\n", all.len() - 1);
+    let said = format!("the first 1 of {} events after that; continue with --after {second}\n", all.len() - 1);
     assert!(text.ends_with(&said), "{text}");
     let beyond = head.to_string();
     assert_eq!(ok(&["history", "--after", &beyond]), "no event after that\n");
@@ -207,7 +207,7 @@ fn what_is_no_recording_is_told_at_once() {
         dir.write("file", bytes);
         let out = dir.run(&["ingest", "--from", "file", "--db", "k.db"]);
         assert_eq!(out.status.code(), Some(3), "{said}");
-        assert!(stderr(&out).contains(said) && stderr(&out).contains("nothing of it was taken"), "{}", stderr(&out));
+        assert!(stderr(&out).contains(said) && stderr(&out).contains("nothing was ingested"), "{}", stderr(&out));
         assert!(!dir.has("k.db"), "{said}: it leaves no log");
     }
     // One of the first lines is a message, so the file is a recording. Other lines are set aside.
@@ -279,7 +279,7 @@ fn ctrl_c_says_what_was_kept() {
     let rest: Vec<String> = said.lines().map(Result::unwrap).collect();
     assert_eq!(child.wait().unwrap().code(), Some(130));
     let last = rest.iter().find_map(|l| l.strip_prefix("koschei: interrupted: ")).unwrap_or_else(|| panic!("{rest:?}"));
-    let (kept, _) = last.split_once(" messages of - are taken and kept").unwrap();
+    let (kept, _) = last.split_once(" messages of - were ingested").unwrap();
     let kept: u64 = kept.parse().unwrap();
     assert!((50..=121).contains(&kept), "{last}");
     assert_eq!(reads().unwrap()["inbox_total"].as_u64(), Some(kept));
@@ -329,11 +329,7 @@ fn a_damaged_export_leaves_nothing() {
         let damaged = dir.write("damaged.jsonl", &text);
         let out = dir.run(&["log", "import", "--from", "damaged.jsonl", "--db", "new.db"]);
         assert_eq!(out.status.code(), Some(3), "{what}: {}", stderr(&out));
-        assert!(
-            stderr(&out).contains("line ") && stderr(&out).contains("nothing of it was imported"),
-            "{}",
-            stderr(&out)
-        );
+        assert!(stderr(&out).contains("line ") && stderr(&out).contains("nothing was imported"), "{}", stderr(&out));
         assert!(!dir.has("new.db"), "{what}: no log is made");
         let out = dir.run(&["log", "import", "--from", "damaged.jsonl", "--db", "begun.db"]);
         assert_eq!((out.status.code(), stats()), (Some(3), before.clone()), "{what}");

@@ -155,7 +155,7 @@ async fn a_word_nobody_hears_is_said_to_be_unheard_and_stays() {
         let out = koschei(&["admin", "pause", "--wait", "0", "--db", &db]).args(more).output().unwrap();
         assert_eq!(out.status.code(), Some(4), "{}", said(&out));
         assert!(
-            said(&out).contains("nobody works on this log") && said(&out).contains("It is noted"),
+            said(&out).contains("no process works on this log") && said(&out).contains("The command is noted"),
             "{}",
             said(&out)
         );
@@ -205,12 +205,12 @@ async fn names_nobody_knows_are_refused_with_those_like_them() {
         assert!(words.contains(says), "{args:?}: {words}");
     };
     for verb in ["track", "untrack", "set-arch-override"] {
-        refused(&[verb, "-c", "f99-build", "crul"], "did you mean `curl`? Where it is yet to come, say --force");
+        refused(&[verb, "-c", "f99-build", "crul"], "did you mean `curl`? If it will exist later, add --force");
         refused(&[verb, "-c", "f99-biuld", "curl"], "no collection `f99-biuld`; did you mean `f99-build`");
     }
     refused(&["set-priority", "-c", "f99-build", "--points", "1", "curl", "crul"], "did you mean `curl`?");
     refused(&["set-skip-resolution", "-c", "f99-build", "--skip", "no", "crul"], "did you mean `curl`?");
-    refused(&["track", "-c", "f99-build", "nothing-like-it"], "nobody knows a package `nothing-like-it`");
+    refused(&["track", "-c", "f99-build", "nothing-like-it"], "no package `nothing-like-it` is known");
     refused(&["pause", "-c", "f99-biuld"], "did you mean `f99-build`");
     refused(&["resume", "-c", "f99-biuld"], "did you mean `f99-build`");
     refused(&create("x", "primray", "f99-build"), "no hub `primray` is known; did you mean `primary`?");
@@ -220,7 +220,7 @@ async fn names_nobody_knows_are_refused_with_those_like_them() {
     refused(&["edit-collection", "f99-biuld", "--max-builds", "1"], "did you mean `f99-build`");
     refused(&["cancel", "1", "--hub", "primray"], "did you mean `primary`?");
     refused(&["set-arch-override", "-c", "f99-build", "--arches", "x86_46", "curl"], "did you mean `x86_64`?");
-    refused(&["edit-collection", "f99-build"], "nothing was changed, because no option says what is to be different");
+    refused(&["edit-collection", "f99-build"], "no option says what to change");
     let out = koschei(&["admin", "forget-person", "alcie", "--db", &db]).output().unwrap();
     assert!(out.status.code() == Some(3) && said(&out).contains("did you mean `alice`?"), "{}", said(&out));
     for skip in [&["--skip"][..], &["--skip", "maybe"], &[]] {
@@ -243,7 +243,7 @@ async fn names_nobody_knows_are_refused_with_those_like_them() {
     let before = log.head().await.unwrap();
     let told = noted(&["edit-collection", "f99-build", "--max-builds", "5"]);
     let time = before.recorded_at.to_string();
-    assert!(told.contains(&format!("has the recording's time, now {time}, not today's")), "{told}");
+    assert!(told.contains(&format!("gets the recording's time, now {time}, not today's")), "{told}");
     ingest(&dir, &db);
     assert_eq!(operators(&db).await.len(), 4);
     let after = log.head().await.unwrap();

@@ -48,11 +48,11 @@ fn known_from_a_repository_only() {
     assert_eq!((&foo["state"], &foo["from_repository_only"]), (&json!("unknown"), &json!(true)));
     assert_eq!(foo["reason"], "1-1.fc99 is in a repository of f99-build, and not known to be tagged into f99");
     let table = said(&["status", "--db", &db]);
-    let counted = "  and 1 of which only a repository tells (--all lists them): no message told of its tagging";
+    let counted = "  and 1 known only from a repository (--all lists them): no message told of its tagging";
     assert!(table.contains(counted) && !table.contains("  foo "), "{table}");
     for all in [["--all", "--db"], ["--state=unknown", "--db"]] {
         let table = said(&[&["status"], &all[..], &[db.as_str()]].concat());
-        assert!(table.contains("  foo ") && !table.contains("only a repository tells (--all"), "{table}");
+        assert!(table.contains("  foo ") && !table.contains("known only from a repository (--all"), "{table}");
     }
     let why = said(&["why", "foo", "--db", &db]);
     assert!(why.contains("there is no hub to ask, so it is resolved and not rebuilt"), "{why}");

@@ -154,7 +154,7 @@ async fn forgotten_everywhere(db: &str) {
     let expected = "p-00000000000000aa has no name any more\n3 raw messages deleted (1 of them had been set aside), 1 \
         reasons replaced\n";
     assert!(out.starts_with(expected), "{out}");
-    assert!(err.contains("1 messages that wait to be handled name them"), "{err}");
+    assert!(err.contains("1 messages that are not handled yet name the person"), "{err}");
     let log = open(db, &Options::default()).await.unwrap();
     let fates = log.fates(&["parked", "quoted", "parked-other", "waits"]).await.unwrap();
     let erased = || "erased: it named a person who was to be forgotten".to_owned();
@@ -173,7 +173,7 @@ async fn forgotten_everywhere(db: &str) {
     settle(db, waits).await;
     let (code, out, err) = said(&forget(db, NAME));
     assert_eq!(code, Some(0), "{out}{err}");
-    let expected = format!("nobody is known as `{NAME}` (any more)\n1 raw messages deleted (0 of");
+    let expected = format!("the log knows nobody as `{NAME}`\n1 raw messages deleted (0 of");
     assert!(out.starts_with(&expected), "{out}");
     assert_eq!(holding(db).await, "");
     // The command may be repeated, also with the stand-in.
@@ -220,7 +220,7 @@ async fn a_reader_holds_the_wal_of_sqlite() {
     let (code, out, err) = said(&forget(&db, NAME));
     assert_eq!(code, Some(4), "{out}{err}");
     assert!(out.starts_with("p-00000000000000aa has no name any more\n"), "{out}");
-    assert!(err.contains("somebody reads the database") && err.contains("run this again"), "{err}");
+    assert!(err.contains("another process uses the database") && err.contains("run this again"), "{err}");
     assert_ne!(holding(&db).await, "", "as it says");
     sqlx::query("COMMIT").execute(&mut reader).await.unwrap();
     // The stand-in alone is enough.
@@ -243,7 +243,7 @@ async fn a_reader_holds_the_tables_of_postgres() {
     }
     let (code, out, err) = said(&forget(&db, NAME));
     assert_eq!(code, Some(4), "{out}{err}");
-    assert!(err.contains("somebody reads the database") && err.contains("run this again"), "{err}");
+    assert!(err.contains("another process uses the database") && err.contains("run this again"), "{err}");
     assert_ne!(holding(&db).await, "", "as it says");
     for statement in ["COMMIT", begin, "SELECT count(*) FROM words"] {
         sqlx::query(AssertSqlSafe(statement)).execute(&mut reader).await.unwrap();

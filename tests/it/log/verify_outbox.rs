@@ -52,7 +52,7 @@ async fn a_command_that_was_not_decided_so_is_found(#[case] sql: &'static str, #
     let db = copy(dir.path());
     let (code, text) = verified(&db);
     assert_eq!(code, Some(0), "{text}");
-    assert!(text.contains("171 commands are those the events decided; no fact stands twice"), "{text}");
+    assert!(text.contains("171 commands match the events that decided them; no fact is stored twice"), "{text}");
     let sql = sql.replace("= N", "= (SELECT number FROM outbox ORDER BY number LIMIT 1 OFFSET 20)");
     raw(&db, sql.leak()).await;
     let (code, text) = verified(&db);

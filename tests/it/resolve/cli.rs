@@ -208,7 +208,7 @@ fn what_is_passed_over_is_said() {
     let line: Value = serde_json::from_str(&out).unwrap();
     assert_eq!((&line["ok"], &line["skipped"]), (&Value::Bool(true), &serde_json::json!(["(missing if python3)"])));
     let out = run(&format!("{case} --packages b-1-1")).unwrap();
-    assert!(out.contains("  b-1-1: (missing if gcc)\n") && out.contains("Passed over "), "{out}");
+    assert!(out.contains("  b-1-1: (missing if gcc)\n") && out.contains("Skipped "), "{out}");
 }
 
 /// Parts of rich build requirements, and their messages.

@@ -41,8 +41,8 @@ fn allowerasing() {
 #[test]
 fn explain_says_for_what() {
     let text = run(&format!("{CASE} --explain dm-1-1")).unwrap();
-    let said = "Erased from the build group\n  systemd-standalone-sysusers-0:257-1.noarch: cannot be beside \
-        systemd-0:257-1.noarch\n";
+    let said = "Erased from the build group\n  systemd-standalone-sysusers-0:257-1.noarch: cannot be installed \
+        together with systemd-0:257-1.noarch\n";
     assert!(text.ends_with(said), "{text}");
     let lines = run(&format!("{CASE} --explain dm-1-1 --jsonl")).unwrap();
     let last = r#"{"erased":"systemd-standalone-sysusers-0:257-1.noarch","in_the_way":["systemd-0:257-1.noarch"]}"#;

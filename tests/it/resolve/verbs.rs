@@ -121,7 +121,7 @@ fn who_needs_a_capability() {
     assert!(text.contains("In buildroots  of 2 source packages of 3 that resolve"), "{text}");
     let file = run(&line.replace("so.1", "/opt/lib")).unwrap();
     assert!(file.contains("Provided by    1 packages\n  lib-0:1-1.noarch\nRequired by    0"), "{file}");
-    assert!(run(&line.replace("so.1", "so1")).unwrap().contains("Nobody knows it"));
+    assert!(run(&line.replace("so.1", "so1")).unwrap().contains("No package knows it"));
 }
 
 /// The recorded soname bump, and the tool that lost a file. A breakage repaired in between is no
@@ -180,9 +180,9 @@ fn causes_for_people() {
     for expected in [
         "Resolved     1 source packages, before 1\n",
         "Broken       0 source packages\nStill broken 1 source packages that once resolved\n",
-        "    1  lib.noarch 1-1 → 2-1\n       provides so.1 no longer\n",
+        "    1  lib.noarch 1-1 → 2-1\n       no longer provides so.1\n",
         "         x-1-1: app → so.1\n",
-        "    1  never resolved in the generations given\n",
+        "    1  resolve in none of the given repositories\n",
         "Changed      1 source packages with another buildroot\n  z-1-1: base 1-1 → 2-1\n",
     ] {
         assert!(text.contains(expected), "{expected}\n{text}");
@@ -192,7 +192,7 @@ fn causes_for_people() {
 }
 
 #[rstest]
-#[case::capability("--who-needs=", "write it as a spec file would")]
+#[case::capability("--who-needs=", "write it as in a spec file")]
 #[case::unknown_source("--explain nothing-1-1", "find source package nothing-1-1: not in")]
 #[case::no_repository("--against DATA/koji", "name the directory that holds repodata/")]
 #[case::one_question_at_a_time("--explain a-1-1 --against DATA/koji", "cannot be used with")]

@@ -184,7 +184,7 @@ async fn the_verb_serves_a_log_and_ends_when_told() {
         assert!(child.0.wait().unwrap().success(), "told to end, it ends well");
     }
     for (args, said) in [
-        (&["--as-of", "9999"][..], "a point the log does not have"),
+        (&["--as-of", "9999"][..], "a point that it does not reach"),
         (&["--weburl", "javascript:alert(1)"][..], "as the address of Koji's web pages"),
         (&["--listen", "203.0.113.1:80"][..], "listen on 203.0.113.1:80"),
     ] {

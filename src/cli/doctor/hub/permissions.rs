@@ -1,4 +1,4 @@
-//! What a hub lets us do.
+//! Checks of what a hub allows Koschei to do.
 
 use super::{Verdict, unanswered};
 use crate::decide::command::BindRepo;
@@ -10,29 +10,30 @@ use crate::koji::records::{Task, TaskResult};
 use crate::koji::session::Session;
 use crate::model::koji::TaskState;
 
-/// How many of our ended tasks are looked at, to see what the hub allowed.
+/// Number of our ended tasks that are read to see what the hub allowed.
 const TASKS: u32 = 20;
-/// How many of those that failed.
+/// Number of our failed tasks that are read.
 const FAILED_TASKS: u32 = 200;
-/// Of how many failed ones of a kind the reason is asked for.
+/// Number of failed tasks of a kind whose reason is asked for.
 const REASONS: usize = 5;
 
-/// What our ended tasks show of the hub's policies, which it tells nobody: the newest of each kind.
+/// The hub's policies as far as our ended tasks show them, by the newest task of each kind. A hub
+/// does not reveal its policies.
 #[derive(Default)]
 struct Shown {
-    /// Built a source package.
+    /// A task that built a source package.
     built: Option<i64>,
-    /// Built one bound to a repository.
+    /// A task that was bound to a repository and succeeded.
     bound: Option<i64>,
-    /// Was not allowed to be bound.
+    /// A task that the hub did not allow to be bound, with its message.
     not_bound: Option<(i64, String)>,
-    /// Was not allowed for another reason.
+    /// A task that the hub did not allow for another reason, with its message.
     refused: Option<(i64, String)>,
 }
 
 async fn shown(session: &mut Session, user: i64) -> Result<Shown, HubError> {
     let mut tasks = ended(session, user, vec![TaskState::Closed, TaskState::Failed], TASKS).await?;
-    // Where binding is refused it is seldom tried.
+    // A hub that refuses binding sees few attempts, so more failed tasks are read.
     tasks.extend(ended(session, user, vec![TaskState::Failed], FAILED_TASKS).await?);
     tasks.sort_by_key(|t| std::cmp::Reverse(t.id));
     tasks.dedup_by_key(|t| t.id);
@@ -50,7 +51,7 @@ async fn shown(session: &mut Session, user: i64) -> Result<Shown, HubError> {
             }
             continue;
         }
-        // What was allowed later says more.
+        // A newer task that was allowed outweighs an older refusal.
         let settled = if bound {
             shown.bound.is_some() || shown.not_bound.is_some()
         } else {
@@ -89,7 +90,10 @@ pub(super) async fn permissions(session: &mut Session, user: i64, bind: BindRepo
     };
     if perms.iter().any(|p| p == "admin") {
         let found = "`admin`: scratch builds of source packages, bound to repositories, are allowed";
-        return Verdict::warning(found, "it works, but Koschei needs no administrator: policies for its user will do");
+        return Verdict::warning(
+            found,
+            "it works, but Koschei does not need administrator rights; policies for its user are enough",
+        );
     }
     let shown = match shown(session, user).await {
         Ok(shown) => shown,
@@ -97,7 +101,7 @@ pub(super) async fn permissions(session: &mut Session, user: i64, bind: BindRepo
     };
     if let Some((task, why)) = shown.refused {
         let policy = refusal::policy_of(&why).unwrap_or("build_rpm").to_owned();
-        let found = format!("the hub did not allow task {task}: {why}; the collections it is refused for stop");
+        let found = format!("the hub did not allow task {task}: {why}; collections whose builds it refuses stop");
         return Verdict::failed(found, refusal::remedy(&policy));
     }
     let advice = refusal::remedy(refusal::BUILD_FROM_REPO_ID);
@@ -106,15 +110,15 @@ pub(super) async fn permissions(session: &mut Session, user: i64, bind: BindRepo
             BindRepo::Never => {}
             BindRepo::Auto => {
                 let found = format!(
-                    "the hub does not let us bind builds to repositories (task {task}: {why}), so they are made \
-                     without: what is built may differ from what was resolved"
+                    "the hub does not allow builds bound to a repository (task {task}: {why}), so builds are not \
+                        bound: what is built may differ from what was resolved"
                 );
                 return Verdict::warning(found, advice);
             }
             BindRepo::Always => {
                 let found = format!(
-                    "the hub does not let us bind builds to repositories (task {task}: {why}), and `bind_repo = \
-                        \"always\"` stops what it refuses"
+                    "the hub does not allow builds bound to a repository (task {task}: {why}), and with `bind_repo = \
+                        \"always\"` refused collections stop"
                 );
                 return Verdict::failed(found, format!("set `bind_repo = \"auto\"`, or {advice}"));
             }
@@ -138,8 +142,8 @@ pub(super) async fn permissions(session: &mut Session, user: i64, bind: BindRepo
         return Verdict::ok(found);
     }
     let advice = format!(
-        "a hub tells nobody its policies, and by default only administrators bind builds to repositories: {advice}. \
-            The first builds will show it"
+        "a hub does not reveal its policies, and by default only administrators may bind builds to repositories: \
+            {advice}. The first builds will show whether it works"
     );
     Verdict::warning(found, advice)
 }

@@ -1,4 +1,4 @@
-//! The newest repository of a build tag, and its files.
+//! Checks of the newest repository of a build tag and of its files.
 
 use std::io::BufReader;
 use std::path::PathBuf;
@@ -14,12 +14,13 @@ use crate::model::koji::RepoState;
 use crate::model::{Name, RepoId, arch};
 use crate::repodata::{Limits, Repomd};
 
-/// How many of the newest repositories are looked at for one that builds are made from.
+/// Number of the newest repositories that are searched for one that builds use.
 const REPOS_MAX: u32 = 50;
-/// Largest index of a repository.
+/// Largest index (repomd.xml) of a repository that is read, in bytes.
 const REPOMD_MAX: u64 = 4 << 20;
 
-/// The newest repository of a build tag, and whether what it has for each architecture can be fetched.
+/// Checks the newest repository of a build tag, and whether its index can be fetched for each
+/// architecture.
 pub(super) async fn repository(
     client: &HubClient,
     place: &Place,
@@ -35,11 +36,11 @@ pub(super) async fn repository(
             return match asked_after {
                 0 => Verdict::failed(
                     found,
-                    "have one made (`koji regen-repo`, `koji wait-repo --request`), or set `request_repo_after_secs`; \
+                    "create one (`koji regen-repo`, `koji wait-repo --request`), or set `request_repo_after_secs`; \
                         until then nothing is resolved",
                 ),
                 secs => {
-                    Verdict::warning(found, format!("one will be asked for when the tag has been without for {secs} s"))
+                    Verdict::warning(found, format!("Koschei requests one after the tag has had none for {secs} s"))
                 }
             };
         }
@@ -69,7 +70,7 @@ pub(super) async fn repository(
         return Verdict::ok(format!("{found}; {} can be read at {place}", had.join(", ")));
     }
     let advice = match place {
-        Place::Http(_) => "check `topurl` and what the server there lets us read; `serverca` is trusted for it as well",
+        Place::Http(_) => "check `topurl`, and that its server allows reading; `serverca` is trusted for it too",
         Place::Dir(_) => "check `topurl`: is the disk mounted, and may this user read it?",
     };
     Verdict::failed(format!("{found}; {}", wrong.join("; ")), advice)
@@ -83,12 +84,12 @@ async fn newest(client: &HubClient, tag: &Tag, whole: bool) -> Result<Option<Rep
     Ok(repos.into_iter().filter(Repo::is_for_builds).max_by_key(|r| (r.create_event, r.id)))
 }
 
-/// The index of a repository.
+/// Reads the index of a repository for one architecture.
 async fn repomd(client: &HubClient, place: &Place, tag: &str, id: RepoId, arch: &str) -> Result<Repomd, String> {
     let id = id.to_string();
     let parts = ["repos", tag, &id, arch, "repodata", "repomd.xml"];
     if parts.iter().any(|p| p.is_empty() || p.contains('/') || *p == "..") {
-        return Err("it cannot be the name of a directory".to_owned());
+        return Err("its name cannot be the name of a directory".to_owned());
     }
     let (path, fetched) = match place {
         Place::Dir(top) => (parts.iter().fold(top.clone(), |path, part| path.join(part)), false),
@@ -104,7 +105,7 @@ async fn repomd(client: &HubClient, place: &Place, tag: &str, id: RepoId, arch: 
         }
     };
     let read = on_thread(move || read(path, fetched)).await;
-    read.unwrap_or_else(|| Err("nothing could be read".to_owned()))
+    read.unwrap_or_else(|| Err("the file could not be read".to_owned()))
 }
 
 async fn fetch(hub: &HubSettings, url: &str, to: &std::path::Path) -> Result<u64, FetchError> {
@@ -125,7 +126,7 @@ fn read(path: PathBuf, fetched: bool) -> Result<Repomd, String> {
         .map_err(|e| format!("read {name}: {e}"))
         .and_then(|file| Repomd::parse(BufReader::new(file), &name, &Limits::default()).map_err(|e| with_causes(&e)));
     if fetched && let Err(e) = std::fs::remove_file(&path) {
-        tracing::debug!(path = %name, error = %crate::model::causes::with_causes(&e), "a temporary file stays");
+        tracing::debug!(path = %name, error = %crate::model::causes::with_causes(&e), "cannot remove a temporary file");
     }
     parsed
 }

@@ -1,4 +1,4 @@
-//! Targets, tags, architectures and build groups of collections.
+//! Checks of the targets, tags, architectures and build groups of collections.
 
 use super::{Verdict, unanswered};
 use crate::config::{CollectionConfig, Config, PackageConfig};
@@ -7,7 +7,8 @@ use crate::koji::{HubClient, HubError, calls};
 use crate::model::arch::ArchOverride;
 use crate::model::{Name, arch};
 
-/// Target, tags, architectures, build group. The build tag, if there is one.
+/// Checks the target, tags, architectures and build group of a collection. Returns the build tag if
+/// it exists.
 pub(super) async fn tags(client: &HubClient, c: &CollectionConfig, config: &Config) -> Verdict<Tag> {
     match tags_of(client, c, config).await {
         Ok(verdict) => verdict,
@@ -16,7 +17,7 @@ pub(super) async fn tags(client: &HubClient, c: &CollectionConfig, config: &Conf
 }
 
 async fn tags_of(client: &HubClient, c: &CollectionConfig, config: &Config) -> Result<Verdict<Tag>, HubError> {
-    // Without one, builds are submitted to the target named as the dest tag.
+    // Without a target in the configuration, the target has the name of the destination tag.
     let target = c.target.as_deref().or(c.dest_tag.as_deref()).unwrap_or(&c.name);
     let found = client.ask(calls::get_build_target(target)).await?;
     let named = |ours: &Option<String>, theirs: Option<&Name>| ours.as_deref().map(Name::from).or(theirs.cloned());
@@ -25,11 +26,11 @@ async fn tags_of(client: &HubClient, c: &CollectionConfig, config: &Config) -> R
     let mut wrong = Vec::new();
     let mut odd = Vec::new();
     match &found {
-        // Nothing is submitted to it where another hub builds; all it is for then is to name tags.
+        // If another hub builds, nothing is submitted to this target. It only names tags.
         _ if c.builds_on.is_some() => {}
         None => wrong.push(format!("there is no target `{target}`, so nothing can be submitted")),
         Some(t) if build.as_ref() != Some(&t.build_tag_name) => odd.push(format!(
-            "target `{target}` builds in `{}`, and what is resolved are the repositories of `build_tag`",
+            "target `{target}` builds in `{}`, but the repositories of `build_tag` are resolved",
             t.build_tag_name
         )),
         Some(_) => {}
@@ -55,7 +56,7 @@ async fn tags_of(client: &HubClient, c: &CollectionConfig, config: &Config) -> R
         }
         let absent: Vec<&String> = c.arches.iter().filter(|a| !has.contains(&arch::canonical(a))).collect();
         if !absent.is_empty() && !has.is_empty() {
-            odd.push(format!("`{}` has no {absent:?}, only {}", tag.name, has.join(", ")));
+            odd.push(format!("`{}` does not have {absent:?}, only {}", tag.name, has.join(", ")));
         }
         if c.builds_on.is_none() {
             odd.extend(overridden(c, tag));
@@ -69,13 +70,13 @@ async fn tags_of(client: &HubClient, c: &CollectionConfig, config: &Config) -> R
     let name = |n: &Option<Name>| n.as_deref().unwrap_or("?").to_owned();
     let words = format!("target {target}, build tag {}, dest tag {}", name(&build), name(&dest));
     let verdict = if !wrong.is_empty() {
-        let advice = "correct `target`, `build_tag`, `dest_tag` or `build_group` of the collection, or have it made on \
-            the hub (`koji add-target`)";
+        let advice = "correct `target`, `build_tag`, `dest_tag` or `build_group` of the collection, or have it \
+            created on the hub (`koji add-target`)";
         Verdict::failed(format!("{words}: {}", wrong.join("; ")), advice)
     } else if !odd.is_empty() {
         Verdict::warning(
             format!("{words}: {}", odd.join("; ")),
-            "leave `build_tag` and `arches` out, and correct `arch_override`, unless it is meant so",
+            "remove `build_tag` and `arches`, and correct `arch_override`, unless this is intended",
         )
     } else {
         Verdict::ok(words)
@@ -86,7 +87,7 @@ async fn tags_of(client: &HubClient, c: &CollectionConfig, config: &Config) -> R
     })
 }
 
-/// Overrides of the configuration that name an architecture the tag that builds does not have.
+/// Finds overrides in the configuration that name an architecture that the build tag does not have.
 fn overridden(c: &CollectionConfig, tag: &Tag) -> Vec<String> {
     let of = |p: &PackageConfig| {
         let over = p.arch_override.as_ref()?.parse::<ArchOverride>().ok()?;
@@ -103,7 +104,8 @@ fn overridden(c: &CollectionConfig, tag: &Tag) -> Vec<String> {
     c.packages.iter().filter_map(of).collect()
 }
 
-/// Target, build tag, architectures and build group on the hub that builds a collection of another.
+/// Checks the target, build tag, architectures and build group on a hub that builds a collection of
+/// another hub.
 pub(super) async fn building(client: &HubClient, c: &CollectionConfig, config: &Config) -> Verdict {
     match building_of(client, c, config).await {
         Ok(verdict) => verdict,
@@ -112,10 +114,10 @@ pub(super) async fn building(client: &HubClient, c: &CollectionConfig, config: &
 }
 
 async fn building_of(client: &HubClient, c: &CollectionConfig, config: &Config) -> Result<Verdict, HubError> {
-    let advice = "correct `target` of `builds_on`, or have it made on the hub that builds (`koji add-target`), with a \
-                  build tag that has the repositories of the collection's hub as external ones";
+    let advice = "correct `target` of `builds_on`, or have it created on the hub that builds (`koji add-target`), \
+        with a build tag whose external repositories are those of the collection's hub";
     let Some(Ok(on)) = c.builds_on.as_ref().map(crate::config::BuildsOnConfig::settings) else {
-        return Ok(Verdict::failed("it does not say where it is built", advice));
+        return Ok(Verdict::failed("`builds_on` names no hub and target", advice));
     };
     let Some(target) = client.ask(calls::get_build_target(&on.target)).await? else {
         let found = format!("there is no target `{}` on {}, so nothing can be submitted", on.target, on.hub);
@@ -145,7 +147,7 @@ async fn building_of(client: &HubClient, c: &CollectionConfig, config: &Config) 
     if !odd.is_empty() {
         return Ok(Verdict::warning(
             format!("{words}: {}", odd.join("; ")),
-            "correct `arch_override`, unless it is meant so",
+            "correct `arch_override`, unless this is intended",
         ));
     }
     Ok(Verdict::ok(format!("{words}, {}; source packages at {}/packages", has.join(", "), on.srpm_root)))
