@@ -1,4 +1,4 @@
-//! Talking to Koji: requests, looks, reconciliation, files.
+//! Metrics of requests to Koji: calls, hints, reconciliation, files.
 
 use std::time::Duration;
 
@@ -25,11 +25,11 @@ pub(super) struct HubMetrics {
 pub enum FileOutcome {
     /// It was fetched.
     Fetched,
-    /// It was in the cache, nothing was asked.
+    /// It was in the cache, so no request was made.
     Cached,
     /// The server does not have it.
     Missing,
-    /// It came, and is not what it should be: wrong checksum, too long, cut off.
+    /// It arrived damaged: wrong checksum, too long, cut off.
     Bad,
     /// The server did not answer, or refused.
     Failed,
@@ -48,35 +48,36 @@ impl HubMetrics {
         Self {
             requests: r.counters(
                 "koschei_hub_requests_total",
-                "Requests to Koji's hub, by method and how they ended.",
+                "Requests to Koji's hub, by method and outcome.",
                 &["method", "outcome"],
             ),
             request_seconds: r.seconds_by(
                 "koschei_hub_request_seconds",
-                "Time of one request to Koji's hub, retries not included.",
+                "Time of one request to Koji's hub, without retries.",
                 &["method"],
             ),
-            up: r.gauges("koschei_hub_up", "Whether the hub answered the last request.", &["hub"]),
-            look_pending: r.gauge("koschei_look_pending", "Hints that wait to be looked at."),
+            up: r.gauges("koschei_hub_up", "1 if the hub answered the last request, otherwise 0.", &["hub"]),
+            look_pending: r.gauge("koschei_look_pending", "Hints that wait until the hub is asked about them."),
             reconciled: r.gauges(
                 "koschei_reconciled_timestamp_seconds",
-                "When the hub was last compared with the log; 0: not yet.",
+                "Time at which the hub was last compared with the log, in seconds since 1970; 0 if never.",
                 &["hub"],
             ),
             reconcile_every: r.gauges(
                 "koschei_reconcile_interval_seconds",
-                "How long after one comparison of the hub with the log the next one begins, as configured.",
+                "Configured time between two comparisons of the hub with the log.",
                 &["hub"],
             ),
             differences: r.counters_of(
                 "koschei_reconciled_differences_total",
-                "What reconciliation found that messages had not told (missed) or had told wrongly (invented).",
+                "Facts that messages had not reported (missed) or had reported wrongly (invented), as found by \
+                    reconciliation.",
                 "kind",
                 &["missed", "invented"],
             ),
             files: r.counters_of(
                 "koschei_file_requests_total",
-                "Files of repositories asked for, by how that ended.",
+                "Requests for files of repositories, by outcome.",
                 "outcome",
                 &FileOutcome::WORDS,
             ),
@@ -85,40 +86,41 @@ impl HubMetrics {
 }
 
 impl Metrics {
-    /// A hub is configured, to be compared with the log so often. It counts as down until it is heard of, and as
-    /// compared when the log says so, `last`; absent: never.
+    /// Notes that a hub is configured, and how often it is compared with the log. It counts as down
+    /// until it answers. `last` is the last comparison in the log; absent if there was none.
     pub fn hub_known(&self, hub: &str, reconcile_every: Duration, last: Option<Timestamp>) {
         drop(self.0.hub.up.with_label_values(&[hub]));
         self.0.hub.reconciled.with_label_values(&[hub]).set(last.map_or(0, |at| at.micros() / 1_000_000));
         self.0.hub.reconcile_every.with_label_values(&[hub]).set(count(reconcile_every.as_secs()));
     }
 
-    /// A request to a hub ended; `failed` absent: it was answered. `method` is Koji's name of it, never anything with
-    /// ids in it.
+    /// Counts a request to a hub. `failed` is absent if the hub answered. `method` is Koji's name
+    /// of the method, which never contains ids.
     pub fn hub_request(&self, method: &str, failed: Option<Class>, seconds: f64) {
         let outcome = failed.map_or("ok", Class::as_str);
         self.0.hub.requests.with_label_values(&[method, outcome]).inc();
         self.0.hub.request_seconds.with_label_values(&[method]).observe(seconds);
     }
 
-    /// Whether a hub answers.
+    /// Sets whether a hub answers.
     pub fn hub_up(&self, hub: &str, up: bool) {
         self.0.hub.up.with_label_values(&[hub]).set(up.into());
     }
 
-    /// How many hints wait to be looked at.
+    /// Sets how many hints wait until the hub is asked about them.
     pub fn look_pending(&self, hints: usize) {
         self.0.hub.look_pending.set(count(hints));
     }
 
-    /// A hub was compared with the log completely; `missed` and `invented` as in the event `reconciled`.
+    /// Notes a complete comparison of a hub with the log. `missed` and `invented` are those of the
+    /// event `reconciled`.
     pub fn reconciled(&self, hub: &str, at: Timestamp, missed: u32, invented: u32) {
         self.0.hub.reconciled.with_label_values(&[hub]).set(at.micros() / 1_000_000);
         self.0.hub.differences.with_label_values(&["missed"]).inc_by(missed.into());
         self.0.hub.differences.with_label_values(&["invented"]).inc_by(invented.into());
     }
 
-    /// A file of a repository was asked for.
+    /// Counts a request for a file of a repository.
     pub fn file_request(&self, outcome: FileOutcome) {
         self.0.hub.files.with_label_values(&[outcome.word()]).inc();
     }

@@ -1,4 +1,4 @@
-//! Whether everything still turns: each loop of the process says when it last went round.
+//! Whether every loop of the process still runs: each loop notes when it last went round.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -10,7 +10,7 @@ use super::Metrics;
 use super::register::{Register, count};
 use crate::model::Timestamp;
 
-/// How old a loop may become that did not say.
+/// Age at which a loop counts as stuck if it did not set its own.
 const STALE_AFTER: Duration = Duration::from_secs(300);
 
 #[derive(Debug)]
@@ -20,7 +20,8 @@ pub(super) struct Loops {
     known: Mutex<BTreeMap<String, Turn>>,
 }
 
-/// When a loop last went round, when it last showed that it lives, and how long after that it is stale, all in seconds.
+/// When a loop last went round, when it last showed that it is alive, and how long after that it is
+/// stale, all in seconds.
 #[derive(Clone, Copy, Debug)]
 struct Turn {
     last: i64,
@@ -30,7 +31,7 @@ struct Turn {
 
 impl Loops {
     fn known(&self) -> MutexGuard<'_, BTreeMap<String, Turn>> {
-        // Nothing panics while it is held.
+        // No code panics while the lock is held.
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -58,12 +59,12 @@ impl Loops {
         Self {
             last: r.gauges(
                 "koschei_loop_last_seconds",
-                "When a loop last went round, as seconds since 1970.",
+                "Time at which a loop last went round, in seconds since 1970.",
                 &["loop"],
             ),
             stale_after: r.gauges(
                 "koschei_loop_stale_after_seconds",
-                "Time after which a loop that did not go round is taken to stand still.",
+                "Time after which a loop that did not go round counts as stuck, in seconds.",
                 &["loop"],
             ),
             known: Mutex::default(),
@@ -72,36 +73,36 @@ impl Loops {
 }
 
 impl Metrics {
-    /// A loop begins, and is to go round at least every `stale_after`, the time one round may take included. It counts
-    /// as having gone round now.
+    /// Notes that a loop begins. It must go round at least every `stale_after`, including the time
+    /// of one round. It counts as having gone round now.
     pub fn loop_begins(&self, name: &str, stale_after: Duration, now: Timestamp) {
         self.0.loops.turned(name, now, Some(stale_after));
     }
 
-    /// A loop went round. One that never began is to do so every five minutes.
+    /// Notes that a loop went round. A loop that never began must do so every five minutes.
     pub fn loop_went_round(&self, name: &str, now: Timestamp) {
         self.0.loops.turned(name, now, None);
     }
 
-    /// A loop that began waits for somebody who does not answer, and tries again: it lives, although it does not go
-    /// round. Monitoring sees that it does not; whoever would restart the process does not hear of it, for that repairs
-    /// nothing.
+    /// Notes that a loop waits for a server that does not answer, and tries again. The loop is
+    /// alive, although it does not go round. Monitoring sees that it does not go round, but the
+    /// watchdog does not restart the process, because a restart would repair nothing.
     pub fn loop_waits(&self, name: &str, now: Timestamp) {
         if let Some(turn) = self.0.loops.known().get_mut(name) {
             turn.alive = now.micros() / 1_000_000;
         }
     }
 
-    /// Whether a loop that began and did not end is taken to stand still.
+    /// Checks whether a loop that began and did not end counts as stuck.
     pub fn loop_is_stale(&self, name: &str, now: Timestamp) -> bool {
         let now = now.micros() / 1_000_000;
         self.0.loops.known().get(name).is_some_and(|t| now.saturating_sub(t.alive) > t.stale_after)
     }
 
-    /// A loop ended on purpose; nobody waits for it any more.
+    /// Notes that a loop ended on purpose.
     pub fn loop_ended(&self, name: &str) {
         self.0.loops.known().remove(name);
-        // Errors only say that it was not there.
+        // An error only means that it did not exist.
         drop(self.0.loops.last.remove_label_values(&[name]));
         drop(self.0.loops.stale_after.remove_label_values(&[name]));
     }

@@ -1,12 +1,14 @@
-//! Metrics of this process, and what it tells its service manager.
+//! Metrics of this process, and its probes for monitoring.
 //!
-//! Names: `koschei_<room>_<what>_<unit>[_total]`. Labels come from bounded sets: collection, architecture, outcome,
-//! reason, kind; never packages, builds or people. Metrics are counted per batch where that is possible. Nothing here
-//! is state: a restart begins at 0.
+//! Names have the form `koschei_<room>_<what>_<unit>[_total]`. Labels come from bounded sets
+//! (collection, architecture, outcome, reason, kind), never from packages, builds or people.
+//! Metrics are counted per batch if possible. Nothing here is state: a restart begins at 0.
 //!
-//! One file per stretch of the way: `pipeline` from message to log, `rules` resolving and deciding, `hub` talking to
-//! Koji, `rebuilds` what was submitted, `web` pages, `loops` whether everything still turns. `grafana/koschei.json`
-//! shows all of them, `deploy/prometheus/koschei.rules.yml` alerts; a test asks a real Prometheus every query of both.
+//! There is one file per part: `pipeline` from message to log, `rules` for resolving and deciding,
+//! `hub` for requests to Koji, `rebuilds` for submissions, `web` for pages, `loops` for whether
+//! every loop still runs. `grafana/koschei.json` shows all metrics,
+//! `deploy/prometheus/koschei.rules.yml` has alerts. A test runs every query of both in a real
+//! Prometheus.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -29,7 +31,7 @@ pub use hub::FileOutcome;
 pub use pipeline::QueueLengths;
 pub use rebuilds::Submission;
 
-/// All metrics of a process; cheap to clone.
+/// All metrics of a process. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Metrics(Arc<Inner>);
 
@@ -51,17 +53,18 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// Registers everything. Counters begin at zero, and so do gauges for which zero is an answer; the others appear
-    /// when they are first set.
+    /// Registers all metrics. Counters begin at zero, and so do gauges for which zero is a valid
+    /// value. Other gauges appear when they are first set.
     ///
     /// # Panics
-    /// When two metrics have one name, which the tests exclude.
+    /// Panics if two metrics have the same name, which the tests exclude.
     pub fn new() -> Self {
         let registry = Registry::new();
         let r = Register(&registry);
-        let info = r.gauges("koschei_build_info", "Version of the program; always 1.", &["version"]);
+        let info =
+            r.gauges("koschei_build_info", "Version of the program, as a label. The value is always 1.", &["version"]);
         info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
-        let start = r.gauge("process_start_time_seconds", "When the process began.");
+        let start = r.gauge("process_start_time_seconds", "Start time of the process, in seconds since 1970.");
         start.set(clock::now().micros() / 1_000_000);
         Self(Arc::new(Inner {
             pipeline: pipeline::Pipeline::new(r),
@@ -74,7 +77,7 @@ impl Metrics {
         }))
     }
 
-    /// Everything in Prometheus' text format.
+    /// Returns all metrics in Prometheus' text format.
     pub fn render(&self) -> String {
         let mut text = Vec::new();
         // Encoding into memory cannot fail; a metric that could not be encoded would have failed its registration.
@@ -84,10 +87,11 @@ impl Metrics {
         String::from_utf8(text).unwrap_or_default()
     }
 
-    /// Writes [`Metrics::render`] to a file, for `node_exporter`'s textfile collector: whole or not at all.
+    /// Writes [`Metrics::render`] to a file for the textfile collector of `node_exporter`. The file
+    /// is replaced as a whole.
     ///
     /// # Errors
-    /// Those of writing and renaming.
+    /// Returns the errors of writing and renaming.
     pub fn write_to(&self, path: &Path) -> std::io::Result<()> {
         let mut beside = path.as_os_str().to_owned();
         beside.push(".new");

@@ -1,4 +1,4 @@
-//! From message to log and out again: intake, inbox, log, folding, outbox.
+//! Metrics of the way from message to command: intake, inbox, log, folding, outbox.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -33,43 +33,49 @@ pub(super) struct Pipeline {
 impl Pipeline {
     pub(super) fn new(r: Register<'_>) -> Self {
         Self {
-            received: r.counters("koschei_intake_messages_total", "Messages taken in.", &["source", "result"]),
+            received: r.counters(
+                "koschei_intake_messages_total",
+                "Messages received, by source and result.",
+                &["source", "result"],
+            ),
             settled: r.counters(
                 "koschei_inbox_settled_total",
-                "Messages dealt with, by what became of them.",
+                "Messages handled, by topic and result.",
                 &["topic", "result"],
             ),
             last_message: r.gauge_when_known(
                 "koschei_intake_last_message_timestamp_seconds",
-                "When the last message was received; before the first one, when intake began.",
+                "Time at which the last message was received, in seconds since 1970; before the first message, the \
+                    start of the intake.",
             ),
-            appended: r.counters("koschei_log_events_total", "Events appended.", &["kind"]),
+            appended: r.counters("koschei_log_events_total", "Events appended to the log, by kind.", &["kind"]),
             append_seconds: r.seconds("koschei_log_append_seconds", "Time of one append transaction."),
-            head: r.gauge_when_known("koschei_log_head_sequence", "Sequence of the last event."),
-            recorded: r.gauge_when_known("koschei_log_head_timestamp_seconds", "When the last event was recorded."),
-            folded: r.counter("koschei_fold_events_total", "Events folded when a state was rebuilt."),
+            head: r.gauge_when_known("koschei_log_head_sequence", "Sequence number of the last event."),
+            recorded: r.gauge_when_known(
+                "koschei_log_head_timestamp_seconds",
+                "Time at which the last event was recorded, in seconds since 1970.",
+            ),
+            folded: r.counter("koschei_fold_events_total", "Events folded to rebuild a state."),
             fold_seconds: r.seconds("koschei_fold_rebuild_seconds", "Time to rebuild the state from the log."),
-            inbox_pending: r.gauge("koschei_inbox_pending_messages", "Messages waiting to be dealt with."),
+            inbox_pending: r.gauge("koschei_inbox_pending_messages", "Messages that wait to be handled."),
             inbox_parked: r.gauge(
                 "koschei_inbox_parked_messages",
-                "Messages that were not understood and wait for a newer program.",
+                "Messages that were set aside because they were not understood.",
             ),
             outbox_pending: r.gauge_when_known(
                 "koschei_outbox_pending_commands",
-                "Commands decided and not delivered; absent where nobody takes them.",
+                "Commands that are decided but not delivered; absent if nothing delivers them.",
             ),
             delivers: AtomicBool::new(false),
-            sent: r.counter("koschei_outbox_sent_total", "Commands delivered that had not left before."),
-            repeated: r.counter(
-                "koschei_outbox_repeated_total",
-                "Commands handed over again, which the receiver had already.",
-            ),
+            sent: r.counter("koschei_outbox_sent_total", "Commands delivered for the first time."),
+            repeated: r
+                .counter("koschei_outbox_repeated_total", "Commands delivered again, which the receiver already had."),
         }
     }
 }
 
 impl Metrics {
-    /// Messages came in: so many that were new, so many that had come before.
+    /// Counts received messages: the new ones, and the duplicates.
     pub fn received(&self, source: &str, (new, duplicates): (usize, usize)) {
         let counter = &self.0.pipeline.received;
         let add = |result: &str, n: usize| counter.with_label_values(&[source, result]).inc_by(n as u64);
@@ -77,23 +83,23 @@ impl Metrics {
         add("stored", new);
     }
 
-    /// A live source was opened. Until it says something this counts as its last message, so that one that never does
-    /// is found silent, too.
+    /// Notes that a live source was opened. Until the first message, this time counts as that of
+    /// the last message, so that a source that never sends anything is also found silent.
     pub fn intake_begins(&self, at: Timestamp) {
         self.0.pipeline.last_message.set_first(at.micros() / 1_000_000);
     }
 
-    /// The time of the newest message.
+    /// Sets the time of the newest message.
     pub fn last_message(&self, at: Timestamp) {
         self.0.pipeline.last_message.set(at.micros() / 1_000_000);
     }
 
-    /// A message was dealt with. `result` is one of a few words.
+    /// Counts a handled message. `result` is one of a few words.
     pub fn settled(&self, topic: &str, result: &'static str) {
         self.0.pipeline.settled.with_label_values(&[topic_label(topic), result]).inc();
     }
 
-    /// Events were appended.
+    /// Counts appended events.
     pub fn appended(&self, records: &[Record], seconds: f64) {
         let pipeline = &self.0.pipeline;
         let mut kinds: BTreeMap<&str, u64> = BTreeMap::new();
@@ -110,24 +116,25 @@ impl Metrics {
         }
     }
 
-    /// A state was rebuilt.
+    /// Counts the events of a rebuilt state.
     pub fn folded(&self, events: u64, seconds: f64) {
         self.0.pipeline.folded.inc_by(events);
         self.0.pipeline.fold_seconds.observe(seconds);
     }
 
-    /// Commands were delivered: so many new ones, so many that the receiver had already.
+    /// Counts delivered commands: the new ones, and those the receiver already had.
     pub fn sent(&self, new: usize, repeated: usize) {
         self.0.pipeline.sent.inc_by(new as u64);
         self.0.pipeline.repeated.inc_by(repeated as u64);
     }
 
-    /// Somebody takes our commands. Without that they stay in the outbox for good, and nobody waits for them to leave.
+    /// Notes that commands are delivered. Without a delivery, they stay in the outbox for good, and
+    /// no alert must fire.
     pub fn delivery_begins(&self) {
         self.0.pipeline.delivers.store(true, Ordering::Relaxed);
     }
 
-    /// What waits.
+    /// Sets what waits.
     pub fn waiting(&self, waiting: QueueLengths) {
         self.0.pipeline.inbox_pending.set(count(waiting.messages));
         self.0.pipeline.inbox_parked.set(count(waiting.parked));
@@ -137,7 +144,7 @@ impl Metrics {
     }
 }
 
-/// What waits in a log's database.
+/// What waits in the database of a log.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct QueueLengths {
     /// Messages in the inbox.
@@ -148,7 +155,7 @@ pub struct QueueLengths {
     pub commands: u64,
 }
 
-/// The part of a topic that says what it is about, from a bounded set.
+/// Returns the label of a topic, from a bounded set.
 fn topic_label(topic: &str) -> &'static str {
     match Topic::of(topic) {
         Some(topic) => topic.name,

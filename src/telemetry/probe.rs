@@ -1,6 +1,6 @@
-//! What monitoring asks a running process over HTTP: `/metrics`, `/alive`, `/ready`.
+//! Probes for monitoring over HTTP: `/metrics`, `/alive`, `/ready`.
 //!
-//! Where pages are served they come along, see [`crate::web`]; [`serve`] is for processes without pages.
+//! [`crate::web`] serves them beside the pages. [`serve`] is for processes without pages.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -17,15 +17,15 @@ use tokio_util::sync::CancellationToken;
 use crate::base::listen::{self, Limits};
 use crate::telemetry::Metrics;
 
-/// Whether the process has caught up and takes part; cheap to clone.
+/// Whether the process is ready. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Readiness(Arc<watch::Sender<Parts>>);
 
-/// What readiness consists of.
+/// The parts of readiness.
 #[derive(Debug, Default)]
 struct Parts {
     caught_up: bool,
-    /// Those we cannot work without and who do not answer.
+    /// Servers that the process needs and that do not answer.
     away: BTreeSet<&'static str>,
 }
 
@@ -36,42 +36,42 @@ impl Parts {
 }
 
 impl Readiness {
-    /// Says that it has caught up.
+    /// Notes that the process has caught up.
     pub fn ready(&self) {
         self.0.send_modify(|parts| parts.caught_up = true);
     }
 
-    /// Says that it waits for somebody without whom it does nothing, such as `the database`.
+    /// Notes that the process waits for a server it needs, such as `the database`.
     pub fn waits_for(&self, whom: &'static str) {
         self.0.send_if_modified(|parts| parts.away.insert(whom));
     }
 
-    /// Says that it waits no more.
+    /// Notes that the server answers again.
     pub fn is_back(&self, whom: &'static str) {
         self.0.send_if_modified(|parts| parts.away.remove(whom));
     }
 
-    /// Whether it does.
+    /// Checks whether the process is ready.
     pub fn is_ready(&self) -> bool {
         self.0.borrow().ready()
     }
 }
 
-/// What monitoring is told, and how.
+/// What the probes report.
 #[derive(Clone, Debug)]
 struct Told {
     metrics: Metrics,
     readiness: Readiness,
 }
 
-/// What answers at an address of [`PROBES`].
+/// Makes the handler for an address of [`PROBES`].
 type Made = fn() -> MethodRouter<Told>;
 
 /// The three addresses.
 const PROBES: [(&str, Made); 3] =
     [("/metrics", || get(metrics)), ("/alive", || get(|| async { "alive\n" })), ("/ready", || get(ready))];
 
-/// Every address that monitoring is told something at.
+/// Returns the addresses of all probes.
 pub fn addresses() -> impl Iterator<Item = &'static str> {
     PROBES.into_iter().map(|(address, _)| address)
 }
@@ -95,10 +95,11 @@ async fn ready(State(told): State<Told>) -> (StatusCode, String) {
     }
 }
 
-/// Serves them until told to stop; returns the address it listens on (port 0 in `at` takes a free one).
+/// Serves the probes until told to stop. Returns the address it listens at; port 0 in `at` takes a
+/// free one.
 ///
 /// # Errors
-/// When the address cannot be listened on.
+/// Returns an error if the address cannot be used.
 pub async fn serve(
     at: SocketAddr,
     metrics: Metrics,

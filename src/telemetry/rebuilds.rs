@@ -1,4 +1,4 @@
-//! Rebuilds: submitted, running, ended.
+//! Metrics of rebuilds: submitted, running, ended.
 
 use prometheus::{IntCounterVec, IntGaugeVec};
 
@@ -15,16 +15,16 @@ pub(super) struct Rebuilds {
     finished: IntCounterVec,
 }
 
-/// What became of a rebuild that was to be submitted.
+/// Result of a submission.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Submission {
-    /// The hub made a task of it.
+    /// The hub created a task.
     Submitted,
-    /// The hub had a task of it already.
+    /// The hub already had a task for it.
     Adopted,
     /// The hub refused it.
     Refused,
-    /// The hub did not answer; it is tried again.
+    /// The hub did not answer. The submission is tried again.
     Failed,
 }
 
@@ -42,39 +42,46 @@ impl Rebuilds {
         Self {
             submissions: r.counters_of(
                 "koschei_submissions_total",
-                "Rebuilds given to a hub, by what became of them.",
+                "Submissions of rebuilds to a hub, by outcome.",
                 "outcome",
                 &Submission::WORDS,
             ),
-            running: r.gauges("koschei_rebuilds_running", "Rebuilds running or about to.", &["collection"]),
+            running: r.gauges("koschei_rebuilds_running", "Rebuilds that run or are about to run.", &["collection"]),
             oldest: r.gauges(
                 "koschei_rebuild_oldest_seconds",
-                "Age of the oldest rebuild that runs; 0: none does.",
+                "Age of the oldest running rebuild, in seconds; 0 if none runs.",
                 &["collection"],
             ),
-            finished: r.counters_of("koschei_rebuild_finished_total", "Rebuilds that ended.", "outcome", &outcomes),
+            finished: r.counters_of(
+                "koschei_rebuild_finished_total",
+                "Rebuilds that ended, by outcome.",
+                "outcome",
+                &outcomes,
+            ),
         }
     }
 }
 
 impl Metrics {
-    /// A rebuild was given to a hub, or tried to.
+    /// Counts a submission to a hub.
     pub fn submission(&self, outcome: Submission) {
         self.0.rebuilds.submissions.with_label_values(&[outcome.word()]).inc();
     }
 
-    /// A rebuild ended.
+    /// Counts a rebuild that ended.
     pub fn finished(&self, outcome: Outcome) {
         self.0.rebuilds.finished.with_label_values(&[outcome.key()]).inc();
     }
 
-    /// Rebuilds of a collection that run or are about to, and the age of the oldest, in seconds; absent: none runs.
+    /// Sets how many rebuilds of a collection run or are about to run, and the age of the oldest in
+    /// seconds, absent if none runs.
     pub fn rebuilds_running(&self, collection: &str, running: u32, oldest_seconds: Option<i64>) {
         self.0.rebuilds.running.with_label_values(&[collection]).set(running.into());
         self.0.rebuilds.oldest.with_label_values(&[collection]).set(oldest_seconds.unwrap_or(0).max(0));
     }
 
-    /// [`Metrics::rebuilds_running`] for every collection of a state, as of `now`. Cost: a look at every package.
+    /// Calls [`Metrics::rebuilds_running`] for every collection of a state, as of `now`. Cost:
+    /// visits every package.
     pub fn rebuilds_of(&self, state: &State, now: Timestamp) {
         for (name, c) in &state.collections {
             let busy = c.packages.values().filter(|p| p.running > 0);

@@ -1,16 +1,16 @@
-//! Registering metrics: names and helps go in, handles come out.
+//! Registers metrics by name and help text, and returns handles.
 
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
 
-/// Seconds: from a cheap append to a slow resolution.
+/// Buckets of durations in seconds, from a cheap append to a slow resolution.
 const SECONDS: &[f64] = &[0.0005, 0.002, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0];
 
 /// Makes metrics in one registry.
 ///
 /// # Panics
-/// Every method does when a name is not one or is taken; the tests exclude that.
+/// Every method panics if a name is invalid or taken. The tests exclude that.
 #[derive(Clone, Copy)]
 pub(super) struct Register<'a>(pub(super) &'a Registry);
 
@@ -31,8 +31,8 @@ impl Register<'_> {
         c
     }
 
-    /// A counter by one label, with every value it can have there from the beginning: a rate over something that has
-    /// not happened yet is 0, not missing.
+    /// Makes a counter with one label, and registers every value of the label at once. So the rate
+    /// of something that has not happened yet is 0, not missing.
     pub(super) fn counters_of(self, name: &str, help: &str, label: &str, values: &[&str]) -> IntCounterVec {
         let c = self.counters(name, help, &[label]);
         for value in values {
@@ -53,7 +53,8 @@ impl Register<'_> {
         g
     }
 
-    /// A gauge that is absent until it is first set, because 0 would be wrong: a time, or a place in a log.
+    /// Makes a gauge that is absent until it is first set, because 0 would be wrong: a time, or a
+    /// position in a log.
     pub(super) fn gauge_when_known(self, name: &str, help: &str) -> WhenKnown {
         WhenKnown(self.gauges(name, help, &[]))
     }
@@ -82,7 +83,7 @@ impl WhenKnown {
         self.0.with_label_values::<&str>(&[]).set(value);
     }
 
-    /// Sets it unless it was set before.
+    /// Sets it if it was not set before.
     pub(super) fn set_first(&self, value: i64) {
         let gauge = self.0.with_label_values::<&str>(&[]);
         if gauge.get() == 0 {
@@ -91,7 +92,7 @@ impl WhenKnown {
     }
 }
 
-/// A count as a gauge holds it.
+/// Converts a count for a gauge.
 pub(super) fn count(n: impl TryInto<i64>) -> i64 {
     n.try_into().unwrap_or(i64::MAX)
 }

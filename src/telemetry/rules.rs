@@ -1,4 +1,4 @@
-//! Resolving and deciding.
+//! Metrics of resolving and deciding.
 
 use std::collections::BTreeMap;
 
@@ -28,7 +28,7 @@ impl Rules {
     pub(super) fn new(r: Register<'_>) -> Self {
         let held = r.gauges(
             "koschei_decide_held_packages",
-            "Packages not rebuilt at the last evaluation, by first reason.",
+            "Packages that the last evaluation did not choose for a rebuild, by the first reason.",
             &["reason"],
         );
         for reason in Hold::keys() {
@@ -37,13 +37,13 @@ impl Rules {
         Self {
             packages: r.gauges(
                 "koschei_resolve_packages",
-                "Packages by verdict in the newest resolution.",
+                "Packages in the newest resolution, by verdict.",
                 &["collection", "arch", "verdict"],
             ),
             passed_over: r.gauges(
                 "koschei_repository_passed_over",
-                "What was passed over of the repository's packages in the newest resolution, by reason: dependencies \
-                    dropped, packages left out, packages that modules hide.",
+                "Dependencies and packages that the newest resolution left out, by reason: they cannot be read, or \
+                    modules hide them.",
                 &["collection", "arch", "reason"],
             ),
             resolve_seconds: r.seconds_by(
@@ -53,7 +53,7 @@ impl Rules {
             ),
             solved: r.counters(
                 "koschei_resolve_solved_total",
-                "Source packages resolved, by solver and why it was libsolv.",
+                "Source packages resolved, by solver and by the reason why libsolv was used.",
                 &["solver", "reason"],
             ),
             checked: r.counter("koschei_resolve_checked_total", "Answers of our own solver checked with libsolv."),
@@ -63,11 +63,11 @@ impl Rules {
             ),
             predictions: r.counter(
                 "koschei_prediction_differences_total",
-                "Packages that a builder installed and we had not predicted, or the other way round.",
+                "Packages that a builder installed and Koschei had not predicted, or the reverse.",
             ),
-            evaluations: r.counter("koschei_decide_evaluations_total", "Times the rules were applied."),
+            evaluations: r.counter("koschei_decide_evaluations_total", "Number of evaluations of the rules."),
             evaluation_seconds: r
-                .seconds("koschei_decide_evaluation_seconds", "Time to apply the rules to all packages."),
+                .seconds("koschei_decide_evaluation_seconds", "Time to evaluate the rules for all packages."),
             chosen: r.counter("koschei_decide_rebuilds_total", "Rebuilds decided."),
             held,
         }
@@ -75,7 +75,8 @@ impl Rules {
 }
 
 impl Metrics {
-    /// A repository was resolved on an architecture: packages that resolve, do not, are not for it, are unknown.
+    /// Counts the resolution of a repository on an architecture: packages that resolve, do not
+    /// resolve, are excluded there, and are unknown.
     pub fn resolved(&self, collection: &str, arch: &str, counts: [u32; 4], seconds: f64) {
         self.0.rules.resolve_seconds.with_label_values(&[collection, arch]).observe(seconds);
         for (verdict, n) in ["resolved", "unresolved", "excluded", "unknown"].into_iter().zip(counts) {
@@ -83,7 +84,7 @@ impl Metrics {
         }
     }
 
-    /// What was passed over when a repository was read for an architecture.
+    /// Counts what was left out when a repository was read for an architecture.
     pub fn passed_over(&self, collection: &str, arch: &str, counts: &BTreeMap<&'static str, u64>) {
         for oddity in Oddity::ALL {
             let n = counts.get(oddity.as_str()).copied().unwrap_or(0);
@@ -92,8 +93,8 @@ impl Metrics {
         }
     }
 
-    /// Who resolved the source packages of one repository and architecture, and how many answers were checked and found
-    /// different.
+    /// Counts which solver resolved the source packages of one repository and architecture, and how
+    /// many answers were checked and how many of them differed.
     pub fn solved(&self, native: u32, handed_over: &BTreeMap<&'static str, u32>, checked: u32, mismatches: usize) {
         self.0.rules.solved.with_label_values(&["native", ""]).inc_by(native.into());
         for (reason, n) in handed_over {
@@ -103,17 +104,17 @@ impl Metrics {
         self.0.rules.mismatches.inc_by(mismatches as u64);
     }
 
-    /// A builder's buildroot was compared with what we had predicted: so many packages were in one of the two only.
+    /// Counts the packages that are in only one of a builder's buildroot and our prediction.
     pub fn prediction_differs(&self, packages: usize) {
         self.0.rules.predictions.inc_by(packages as u64);
     }
 
-    /// The rules were applied.
+    /// Counts an evaluation of the rules.
     pub fn evaluated(&self, plan: &Plan, seconds: f64) {
         self.0.rules.evaluations.inc();
         self.0.rules.evaluation_seconds.observe(seconds);
         self.0.rules.chosen.inc_by(plan.chosen.len() as u64);
-        // A reason that holds nobody now reports 0; it does not vanish.
+        // A reason that holds no package now reports 0 and does not vanish.
         for reason in Hold::keys() {
             let n = plan.held.get(*reason).copied().unwrap_or(0);
             self.0.rules.held.with_label_values(&[reason]).set(count(n));

@@ -1,4 +1,4 @@
-//! Pages: requests, and how far they are behind the log.
+//! Metrics of pages: requests, and the lag behind the log.
 
 use prometheus::{HistogramVec, IntCounterVec, IntGauge};
 
@@ -16,26 +16,26 @@ pub(super) struct Web {
 impl Web {
     pub(super) fn new(r: Register<'_>) -> Self {
         Self {
-            requests: r.counters("koschei_web_requests_total", "Pages asked for.", &["page", "status"]),
+            requests: r.counters("koschei_web_requests_total", "Requests for pages.", &["page", "status"]),
             seconds: r.seconds_by("koschei_web_request_seconds", "Time to answer a request for a page.", &["page"]),
-            lag_events: r.gauge("koschei_web_lag_events", "Events of the log that pages do not show yet."),
+            lag_events: r.gauge("koschei_web_lag_events", "Events in the log that the pages do not show yet."),
             lag_seconds: r.gauge(
                 "koschei_web_lag_seconds",
-                "How far what pages show is behind the end of the log, by recorded time, or since the log did not \
-                    answer.",
+                "Lag of the pages behind the end of the log, by recorded time, or the time since the log stopped \
+                    answering.",
             ),
         }
     }
 }
 
 impl Metrics {
-    /// A page was asked for; `page` is the name of its kind.
+    /// Counts a request for a page. `page` is the name of its kind.
     pub fn web_request(&self, page: &'static str, status: u16, seconds: f64) {
         self.0.web.requests.with_label_values(&[page, &status.to_string()]).inc();
         self.0.web.seconds.with_label_values(&[page]).observe(seconds);
     }
 
-    /// How far pages are behind the log.
+    /// Sets the lag of the pages behind the log.
     pub fn web_lag(&self, events: u64, seconds: i64) {
         self.0.web.lag_events.set(count(events));
         self.0.web.lag_seconds.set(seconds);
