@@ -51,7 +51,8 @@ pub fn may_bind(state: &State, hub: &Hub, now: Timestamp, policy: &Policy) -> bo
 /// Says in words what the hub's administrators have to allow.
 pub fn remedy(policy: &str) -> String {
     format!(
-        "ask who runs the hub for `{policy} = user NAME :: allow` before its other lines in [policy]; NAME is our user"
+        "ask the administrators of the hub for `{policy} = user NAME :: allow` before its other lines in [policy]; \
+            NAME is Koschei's user"
     )
 }
 

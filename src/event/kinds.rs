@@ -282,7 +282,7 @@ impl fmt::Display for Event {
             Self::RepoExpired(e) => write!(f, "repository {} of {} expired", e.repo_id, e.tag),
             Self::RepoDeleted(e) => write!(f, "repository {} of {} deleted", e.repo_id, e.tag),
             Self::TaskChanged(e) => write!(f, "task {} for {} is {:?}", e.task_id, e.package, e.state),
-            Self::TaskVanished(e) => write!(f, "task {} for {} is not known to the hub any more", e.task_id, e.package),
+            Self::TaskVanished(e) => write!(f, "task {} for {} is no longer known to the hub", e.task_id, e.package),
             Self::BuildrootOverrideChanged(e) => match (e.in_force, e.expires_at) {
                 (true, Some(at)) => write!(f, "buildroot override of {}, expires at {at}", e.nvr),
                 (true, None) => write!(f, "buildroot override of {}", e.nvr),
@@ -307,7 +307,7 @@ impl fmt::Display for Event {
                 e.collection,
                 e.repo_id,
                 e.arch,
-                if e.tracked.is_some() { ", only what is tracked" } else { "" },
+                if e.tracked.is_some() { ", tracked packages only" } else { "" },
                 e.resolved,
                 e.unresolved,
                 e.packages.len()
@@ -351,7 +351,7 @@ impl fmt::Display for Event {
             },
             Self::PackageReasonChanged(e) => write!(f, "{} is still {}, now {}", e.package, e.state, e.reason),
             Self::CollectionStateChanged(e) => write!(f, "buildroot of {}: {} -> {}", e.collection, e.old, e.new),
-            Self::CollectionCreated(e) => write!(f, "collection {} made", e.collection),
+            Self::CollectionCreated(e) => write!(f, "collection {} created", e.collection),
             Self::CollectionEdited(e) => write!(f, "collection {} edited", e.collection),
             Self::PackageTracked(e) => write!(f, "{} tracked", e.package),
             Self::PackageUntracked(e) => write!(f, "{} untracked", e.package),
@@ -365,7 +365,9 @@ impl fmt::Display for Event {
                 Some(until) => write!(f, "{} held by an operator until {until}: {}", e.package, e.reason),
                 None => write!(f, "{} not held any more", e.package),
             },
-            Self::MessageTimeReplaced(e) => write!(f, "message {} says {}, taken for {}", e.message, e.said, e.taken),
+            Self::MessageTimeReplaced(e) => {
+                write!(f, "time of message {} replaced: {} by {}", e.message, e.said, e.taken)
+            }
             Self::MessageDismissed(e) => write!(f, "message {} dismissed: {}", e.message, e.reason),
             Self::MessageRetried(e) => write!(f, "message {} retried, understood: {}", e.message, e.understood),
         }

@@ -1,4 +1,5 @@
-//! Why a package is in its state and why it is rebuilt or not: one answer for `why` and the pages.
+//! Answers why a package is in its state, and why it is or is not rebuilt. `why` and the pages show
+//! this answer.
 
 use serde::Serialize;
 
@@ -12,11 +13,11 @@ use crate::fold::{Collection, State};
 use crate::model::nearest::nearest;
 use crate::model::{Name, Seq, Timestamp};
 
-/// What is said of a package that is chosen.
+/// The sentence for a package that is chosen.
 pub(crate) const CHOSEN: &str =
     "the next evaluation rebuilds it: its priority reaches the threshold and nothing holds it";
 
-/// Events shown with an answer.
+/// Number of events that are shown with an answer.
 pub(crate) const STEPS: usize = 12;
 
 /// An event of a package's trail.
@@ -35,13 +36,13 @@ pub(crate) struct Step {
 pub(crate) struct Answer {
     pub(crate) seq: u64,
     pub(crate) now: String,
-    /// One sentence.
+    /// The answer in one sentence.
     pub(crate) answer: String,
     pub(crate) why: Why,
-    /// The verdicts are of an older repository, because the newest could not be resolved.
+    /// Why the newest repository could not be resolved, if the verdicts are of an older one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) stale: Option<String>,
-    /// Its rebuilds are not bound to repositories, because the hub refuses it.
+    /// Why the hub refuses to bind its rebuilds to repositories, if it does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) unbound: Option<String>,
     pub(crate) package: PackageView,
@@ -50,15 +51,15 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    /// What the events about the package are about.
+    /// Returns the subject of the events about the package.
     pub(crate) fn subject(&self) -> String {
         collection_subject(&self.why.collection, Some(&self.why.package))
     }
 
-    /// Puts in the package's last events, newest first, each with its causes, nearest first.
+    /// Adds the last events about the package, newest first, each with its causes, nearest first.
     ///
     /// # Errors
-    /// [`DecodeError`]: an event that this program cannot read.
+    /// Returns [`DecodeError`] if this program cannot read an event.
     pub(crate) fn with_trail(mut self, events: &[(Record, Vec<Seq>)]) -> Result<Self, DecodeError> {
         for (record, causes) in events {
             self.trail.push(Step {
@@ -73,7 +74,8 @@ impl Answer {
     }
 }
 
-/// The answer as of a state, without the trail; `None` when the collection does not have the package.
+/// Returns the answer as of a state, without the trail. Returns `None` if the collection does not
+/// have the package.
 pub(crate) fn answer(
     state: &State,
     (cname, c): (&Name, &Collection),
@@ -104,7 +106,7 @@ fn sentence(why: &Why) -> String {
     format!("it is not rebuilt now, because {}", reasons.join(", and "))
 }
 
-/// Names of packages that look like one that is not known, nearest first.
+/// Returns the names of packages that are similar to an unknown one, nearest first.
 pub(crate) fn near<'a>(state: &'a State, package: &str) -> Vec<&'a str> {
     nearest(package, state.collections.values().flat_map(|c| c.packages.keys().map(Name::as_str)))
 }

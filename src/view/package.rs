@@ -1,4 +1,4 @@
-//! What people and machines are shown of a package: one shape for `status`, `why` and the pages.
+//! What people and programs are shown of a package: one form for `status`, `why` and the pages.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,7 +15,7 @@ use crate::fold::build::BuildrootOverride;
 use crate::fold::{Collection, Evidence, EvidenceKind, HubState, Package, State};
 use crate::model::{BuildrootState, Hub, Name, Outcome, PackageState, Seq, Timestamp};
 
-/// All states, what needs looking at first.
+/// All states, those that need attention first.
 pub(crate) const STATES: [PackageState; 6] = [
     PackageState::Failing,
     PackageState::Unresolved,
@@ -25,7 +25,7 @@ pub(crate) const STATES: [PackageState; 6] = [
     PackageState::Blocked,
 ];
 
-/// A state's place in [`STATES`].
+/// Returns the place of a state in [`STATES`].
 pub(crate) fn rank(state: PackageState) -> usize {
     STATES.iter().position(|s| *s == state).unwrap_or(STATES.len())
 }
@@ -39,11 +39,11 @@ pub(crate) struct BuildView {
     pub(crate) build_id: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) task_id: Option<i64>,
-    /// The hub of the task, where that is not the collection's own.
+    /// The hub of the task, if it is not the collection's own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) hub: Option<Hub>,
     pub(crate) nvr: String,
-    /// Koji's word for the task or build state, where known.
+    /// Koji's word for the state of the task or build, if known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) koji_state: Option<String>,
     /// `ok`, `genuine_failure`, `unclear`, …; absent while it runs and for imported builds.
@@ -52,11 +52,11 @@ pub(crate) struct BuildView {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) reason: Option<String>,
     pub(crate) running: bool,
-    /// Its source was untagged since.
+    /// Its source was untagged later.
     pub(crate) withdrawn: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) repo_id: Option<i64>,
-    /// The repository was not told but taken to be this one.
+    /// Whether the repository is only assumed, because the hub did not name it.
     pub(crate) repo_assumed: bool,
     pub(crate) at: String,
 }
@@ -67,7 +67,7 @@ pub(crate) struct ChangeView {
     pub(crate) arch_of_build: Name,
     #[serde(flatten)]
     pub(crate) moved: DependencyMove,
-    /// Absent: not reached from the package's own requirements.
+    /// Absent if it is not reached from the package's own requirements.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) distance: Option<u8>,
 }
@@ -86,10 +86,10 @@ pub(crate) struct OverrideView {
 pub(crate) struct VerdictView {
     pub(crate) arch: Name,
     pub(crate) source: String,
-    /// What the buildroot has of it, where that is another one.
+    /// The build in the buildroot, if it is another one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) buildroot_has: Option<String>,
-    /// Absent: not for this architecture.
+    /// Absent if it is not built for this architecture.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) ok: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -103,18 +103,18 @@ pub(crate) struct PackageView {
     pub(crate) package: Name,
     pub(crate) state: PackageState,
     pub(crate) reason: String,
-    /// What else one should know to understand that.
+    /// Remarks that help to understand the reason.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) remarks: Vec<String>,
-    /// A repository is all that tells of it.
+    /// Whether only a repository shows that it exists.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(crate) from_repository_only: bool,
     pub(crate) tracked: bool,
     pub(crate) blocked: bool,
-    /// What a person set in place of its architectures.
+    /// What an operator set in place of its architectures.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) arch_override: Option<String>,
-    /// Architectures of that which the build tag does not have.
+    /// Architectures in the override that the build tag does not have.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) override_absent: Vec<Name>,
     /// Newest tagged build.
@@ -123,7 +123,7 @@ pub(crate) struct PackageView {
     /// Its builds that are in the build tag only, by a buildroot override.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) buildroot_overrides: Vec<OverrideView>,
-    /// In thousandths of a point; absent when no build is known.
+    /// In thousandths of a point; absent if no build is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) priority: Option<PriorityParts>,
     pub(crate) verdicts: Vec<VerdictView>,
@@ -139,7 +139,7 @@ pub(crate) struct CollectionView {
     pub(crate) display_name: String,
     pub(crate) build_tag: Name,
     pub(crate) dest_tag: Name,
-    /// The hub its scratch builds run on, where that is not its own.
+    /// The hub its scratch builds run on, if it is not its own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) builds_on: Option<BuildsOn>,
     pub(crate) buildroot: BuildrootState,
@@ -147,18 +147,18 @@ pub(crate) struct CollectionView {
     pub(crate) newest_repo: Option<i64>,
     /// Newest repository resolved, by architecture.
     pub(crate) resolved: BTreeMap<Name, i64>,
-    /// Verdicts are of an older repository, because the newest could not be resolved.
+    /// Why the newest repository could not be resolved, if the verdicts are of an older one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) stale: Option<String>,
-    /// Why nothing of it is rebuilt; empty: it goes on.
+    /// Why none of its packages is rebuilt; empty if they are.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) stopped: Vec<String>,
-    /// Its rebuilds are not bound to repositories, because the hub refuses it.
+    /// Why the hub refuses to bind its rebuilds to repositories, if it does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) unbound: Option<String>,
     pub(crate) running: u32,
     pub(crate) packages: usize,
-    /// How many of them are in each state.
+    /// Number of packages in each state.
     pub(crate) states: BTreeMap<&'static str, usize>,
 }
 
@@ -172,24 +172,25 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    /// One that lists nothing yet.
+    /// Makes a report that lists nothing yet.
     pub(crate) fn of(state: &State, now: Timestamp) -> Self {
         Self { seq: state.seq.map_or(0, Seq::get), now: now.to_string(), collections: Vec::new(), packages: Vec::new() }
     }
 }
 
-/// That the buildroot has another build of the package than the collection, in words; `None`: it has not.
+/// Says that the buildroot has another build of the package than the collection. Returns `None` if
+/// it has not.
 pub(crate) fn another_in_buildroot(p: &PackageView) -> Option<String> {
     let verdict = p.verdicts.iter().find(|v| v.buildroot_has.is_some())?;
     let (package, has) = (&p.package, verdict.buildroot_has.as_ref()?);
     let own = &verdict.source;
     Some(format!(
-        "the buildroot has {package}-{has}, which is not the collection's own; {package}-{own} is what is resolved and \
-            rebuilt"
+        "the buildroot has {package}-{has}, which is not the collection's own; {package}-{own} is resolved and rebuilt"
     ))
 }
 
-/// The closest dependency change, and how many names there are besides; empty when nothing changed.
+/// Describes the closest dependency change, and counts the other names. Returns an empty text if
+/// nothing changed.
 pub(crate) fn closest_change(p: &PackageView) -> String {
     let far = |d: Option<u8>| d.unwrap_or(u8::MAX);
     let Some(closest) = p.dependency_changes.iter().min_by_key(|c| (far(c.distance), &c.moved.name)) else {
@@ -200,7 +201,7 @@ pub(crate) fn closest_change(p: &PackageView) -> String {
     format!("{} {} -> {}{more}", closest.moved.name, version(&closest.moved.old), version(&closest.moved.new))
 }
 
-/// The version of a dependency, on one side of a change.
+/// Returns the version of a dependency on one side of a change.
 pub(crate) fn version(side: &Option<SmolStr>) -> &str {
     side.as_deref().unwrap_or("none")
 }
@@ -210,12 +211,12 @@ pub(crate) struct Grouped<'a> {
     pub(crate) name: &'a Name,
     pub(crate) old: &'a Option<SmolStr>,
     pub(crate) new: &'a Option<SmolStr>,
-    /// Absent: not reached from the package's own requirements.
+    /// Absent if it is not reached from the package's own requirements.
     pub(crate) distance: Option<u8>,
     pub(crate) arches: BTreeSet<&'a str>,
 }
 
-/// Dependency changes, the same change on several architectures once, closest first.
+/// Groups the dependency changes: the same change on several architectures once, closest first.
 pub(crate) fn grouped(p: &PackageView) -> Vec<Grouped<'_>> {
     let mut groups: BTreeMap<_, BTreeSet<&str>> = BTreeMap::new();
     for c in &p.dependency_changes {
@@ -229,7 +230,7 @@ pub(crate) fn grouped(p: &PackageView) -> Vec<Grouped<'_>> {
     groups.into_iter().map(group).collect()
 }
 
-/// Packages of a collection by state, in the order of [`STATES`].
+/// Counts the packages of a collection by state, in the order of [`STATES`].
 pub(crate) fn counts(c: &Collection) -> [usize; STATES.len()] {
     let mut counts = [0; STATES.len()];
     for p in c.packages.values() {
@@ -310,7 +311,7 @@ pub(crate) fn package(
     }
 }
 
-/// What the last rebuild said, where it failed and nobody knows why.
+/// Returns the reason of the last rebuild if it failed for an unknown cause.
 fn last_unclear(state: &State, c: &Collection, p: &Package) -> Option<String> {
     let (Outcome::Unclear, _) = p.last_trouble()? else { return None };
     let e = p.evidence.iter().rev().find(|e| e.outcome == Some(Outcome::Unclear))?;
@@ -341,8 +342,8 @@ fn overrides(state: &State, c: &Collection, (name, p): (&Name, &Package)) -> Vec
     only_there.map(view).collect()
 }
 
-/// What else one should know: which builds are in the build tag only, that the build tag blocks it, and what is not
-/// known of it and why.
+/// Returns remarks: builds that are in the build tag only, that the build tag blocks the package, and
+/// what is not known about it and why.
 fn remarks(state: &State, c: &Collection, (name, p): (&Name, &Package), overrides: &[OverrideView]) -> Vec<String> {
     let Some(hub) = state.hubs.get(&c.settings.hub) else { return Vec::new() };
     let build = &c.settings.build_tag;
@@ -355,7 +356,7 @@ fn remarks(state: &State, c: &Collection, (name, p): (&Name, &Package), override
         && let Some(tag) = hub.blocked_by(&hub.chain(build), name)
     {
         let by = if tag == build { String::new() } else { format!(" by the package list of {tag}") };
-        remarks.push(format!("blocked in the build tag {build}{by}: what is built of it gets into no buildroot"));
+        remarks.push(format!("blocked in the build tag {build}{by}: its builds get into no buildroot"));
     }
     if !p.is_tracked(c.settings.track_all) && p.verdicts.is_empty() {
         remarks.push("it is not tracked, and therefore not resolved".to_owned());
@@ -366,39 +367,40 @@ fn remarks(state: &State, c: &Collection, (name, p): (&Name, &Package), override
     remarks
 }
 
-/// Why nothing but a repository tells of a package.
+/// Says why a package is known only from a repository.
 pub(crate) fn unseen(hub: &HubState, c: &Collection) -> String {
     let dest = &c.settings.dest_tag;
     match hub.reconciled_through {
         None => format!(
-            "no message told of its tagging: it came before the first one, or went into a tag {dest} inherits from; \
-                there is no hub to ask, so it is resolved and not rebuilt"
+            "no message announced its tagging: it was tagged before the first message, or into a tag that {dest} \
+                inherits from; there is no hub to ask, so it is resolved but not rebuilt"
         ),
         Some(_) => format!(
-            "the hub has no build of it in {dest} or what that inherits from, so it is resolved and not rebuilt"
+            "the hub has no build of it in {dest} or in a tag that {dest} inherits from, so it is resolved but not \
+                rebuilt"
         ),
     }
 }
 
-/// How a build ended, in one word.
+/// Says in one word how a build ended.
 pub(crate) fn result(outcome: Option<Outcome>, running: bool) -> &'static str {
     outcome.map_or(if running { "running" } else { "imported" }, Outcome::as_str)
 }
 
 impl BuildView {
-    /// How it ended, in one word.
+    /// Says in one word how it ended.
     pub(crate) fn result(&self) -> &'static str {
         result(self.outcome, self.running)
     }
 }
 
 impl PackageView {
-    /// The newest build that counts.
+    /// Returns the newest build that counts.
     pub(crate) fn last_build(&self) -> Option<&BuildView> {
         self.last_builds.iter().find(|b| !b.withdrawn)
     }
 
-    /// Why it is in its state, with the remarks.
+    /// Returns why it is in its state, with the remarks.
     pub(crate) fn reasons(&self) -> String {
         std::iter::once(&self.reason).chain(&self.remarks).map(String::as_str).collect::<Vec<_>>().join("; ")
     }

@@ -1,26 +1,26 @@
-//! Numbers, times and long texts, as they are written for people.
+//! Formats numbers, times and long texts for people.
 
 use crate::model::Timestamp;
 
-/// Thousandths of a point as points, one decimal.
+/// Formats thousandths of a point as points, with one decimal.
 pub(crate) fn points(thousandths: i64) -> String {
     let sign = if thousandths < 0 { "-" } else { "" };
     let tenths = (thousandths.unsigned_abs() + 50) / 100;
     format!("{sign}{}.{}", tenths / 10, tenths % 10)
 }
 
-/// A time (UTC) without fractions of a second: `2026-11-20 08:45:42`.
+/// Formats a time (UTC) without fractions of a second: `2026-11-20 08:45:42`.
 pub(crate) fn clock(at: Timestamp) -> String {
     let text = at.to_string();
     text.split('.').next().unwrap_or(&text).trim_end_matches('Z').replace('T', " ")
 }
 
-/// A time (UTC), to the minute: `2026-11-20 08:45`.
+/// Formats a time (UTC) to the minute: `2026-11-20 08:45`.
 pub(crate) fn minute(at: Timestamp) -> String {
     clock(at).chars().take(16).collect()
 }
 
-/// So many seconds, in the largest unit: `3 h`.
+/// Formats seconds in the largest unit: `3 h`.
 pub(crate) fn span(seconds: i64) -> String {
     match seconds.max(0) {
         seconds @ 0..=119 => format!("{seconds} s"),
@@ -30,7 +30,7 @@ pub(crate) fn span(seconds: i64) -> String {
     }
 }
 
-/// The same, to the minute where it is hours: `3 h 20 min`.
+/// Formats seconds like [`span`], but hours with minutes: `3 h 20 min`.
 pub(crate) fn span_to_minute(seconds: i64) -> String {
     match seconds {
         7_200..=172_799 => format!("{} {} min", span(seconds), seconds % 3_600 / 60),
@@ -38,13 +38,13 @@ pub(crate) fn span_to_minute(seconds: i64) -> String {
     }
 }
 
-/// With a capital, as a sentence begins.
+/// Begins a text with a capital, like a sentence.
 pub(crate) fn capitalised(text: &str) -> String {
     let mut chars = text.chars();
     chars.next().map_or_else(String::new, |c| c.to_uppercase().chain(chars).collect())
 }
 
-/// One line, cut to a length.
+/// Makes a text one line, cut to a length in characters.
 pub(crate) fn one_line(text: &str, max: usize) -> String {
     let flat: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
     if flat.chars().count() <= max {

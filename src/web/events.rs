@@ -1,4 +1,4 @@
-//! Events in a few words, and tables of them.
+//! Describes events in a few words, and makes tables of them.
 
 use std::collections::BTreeMap;
 
@@ -13,12 +13,12 @@ use crate::log::trail;
 use crate::model::Seq;
 use crate::view::text::one_line;
 
-/// Causes described in a table of events; further ones are linked only.
+/// Largest number of causes that a table of events describes. Further causes are only linked.
 const DESCRIBED: usize = 10;
-/// Longest description in a table, characters.
+/// Longest description in a table, in characters.
 const DESCRIPTION: usize = 200;
 
-/// What is said of a resolution, without the thousands of packages its event can name.
+/// The numbers of a resolution, without the thousands of packages that its event can name.
 #[derive(Deserialize)]
 struct Resolution {
     collection: String,
@@ -30,7 +30,8 @@ struct Resolution {
     packages: Vec<IgnoredAny>,
 }
 
-/// An event in a few words; its kind, if this program cannot read it.
+/// Describes an event in a few words. An event that this program cannot read is described by its
+/// kind.
 pub(super) fn words(r: &Record) -> String {
     if r.kind == "repo_resolved"
         && let Ok(e) = serde_json::from_str::<Resolution>(&r.payload)
@@ -45,13 +46,13 @@ pub(super) fn words(r: &Record) -> String {
     r.decode().map_or_else(|_| r.kind.clone(), |e| one_line(&e.event.to_string(), DESCRIPTION))
 }
 
-/// An event and what it says, in a few words; `None` when it cannot be read now.
+/// Reads an event and describes it. Returns `None` if it cannot be read now.
 pub(super) async fn described(site: &Site, seq: Seq) -> Option<(Seq, String)> {
     let record = trail::event(&site.log, seq).await.ok().flatten()?;
     Some((seq, words(&record)))
 }
 
-/// The last events about several subjects together, newest first.
+/// Returns the last events about several subjects together, newest first.
 pub(super) async fn newest(
     site: &Site,
     subjects: &[&str],
@@ -67,8 +68,8 @@ pub(super) async fn newest(
     Ok(all)
 }
 
-/// A table of events, newest first, each with its cause. More than `shown` records mean that there are older ones;
-/// `older` gives their address.
+/// Makes a table of events, newest first, each with its cause. More than `shown` records mean that
+/// there are older ones; `older` makes their address.
 pub(super) async fn table(site: &Site, records: &[Record], shown: usize, older: impl Fn(&str) -> String) -> Markup {
     let rows = &records[..records.len().min(shown)];
     let known: BTreeMap<Seq, String> = rows.iter().map(|r| (r.seq, words(r))).collect();
@@ -79,16 +80,16 @@ pub(super) async fn table(site: &Site, records: &[Record], shown: usize, older: 
         }
         let described = match known.get(&cause) {
             Some(words) => words.clone(),
-            // Without the words the link is still there.
+            // The link works even without the description.
             None => trail::event(&site.log, cause).await.ok().flatten().map_or_else(String::new, |r| words(&r)),
         };
         causes.insert(cause, described);
     }
     html! {
-        @if rows.is_empty() { p { "No event is about it." } }
+        @if rows.is_empty() { p { "No events." } }
         @else {
             div.scroll { table {
-                (parts::column_heads(&[("", "Event"), ("", "When"), ("", "What"), ("", "Because of")]))
+                (parts::column_heads(&[("", "Event"), ("", "When"), ("", "What"), ("", "Cause")]))
                 tbody { @for r in rows { tr {
                     td { (parts::event(r.seq)) }
                     td { (parts::time(r.occurred_at)) }
@@ -107,7 +108,7 @@ pub(super) async fn table(site: &Site, records: &[Record], shown: usize, older: 
     }
 }
 
-/// Whether one wants to read at once what caused it.
+/// Checks whether the table describes the cause of an event.
 fn tells_more(r: &Record) -> bool {
     ["package_state_changed", "package_reason_changed", "collection_state_changed", "rebuild_finished"]
         .contains(&r.kind.as_str())
@@ -119,7 +120,8 @@ mod tests {
     use crate::event::{ChainHash, Event, NewEvent, RepoResolved, Source};
     use crate::model::{Hub, RepoId, Timestamp};
 
-    /// Said without reading the whole event, a resolution is called what it is called everywhere else.
+    /// The short form of a resolution, made without reading the whole event, has the words of all
+    /// other places.
     #[test]
     fn a_resolution_is_described_as_elsewhere() {
         let event: Event = RepoResolved {

@@ -1,8 +1,8 @@
-//! A state of our own, folded from the log beside the writer's.
+//! Folds a state from the log for the pages, beside the state of the writer.
 //!
-//! Pages are made from it, so that nobody who reads them ever waits for the writer or makes it wait. The price is a
-//! second state in memory and a lag, which every page says. The writer is not needed at all: a follower works on any
-//! log that can be read.
+//! Pages are made from this state, so that a reader never waits for the writer and never makes it
+//! wait. The price is a second state in memory, and a lag that every page shows. The writer is not
+//! needed at all: a follower works on any log that can be read.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -20,25 +20,25 @@ use crate::log::{EventLog, Head, LogError, folding};
 use crate::model::{PackageState, Seq, Timestamp};
 use crate::telemetry::Metrics;
 
-/// Events read at a time.
+/// Number of events that are read at a time.
 const PAGE: usize = 2_000;
-/// Events folded while pages have to wait, at most; a single one can still be large.
+/// Largest number of events that are folded while pages wait. A single event can still be large.
 const CHUNK: usize = 128;
-/// Time pages have to wait for folding before they get a turn.
+/// Time that pages wait for folding before they get a turn.
 const CHUNK_TIME: Duration = Duration::from_millis(2);
-/// Breakages and repairs remembered, newest first.
+/// Number of breakages and repairs that are kept, newest first.
 pub(super) const CHANGES_KEPT: usize = 200;
-/// Events before a snapshot that are looked through for such changes.
+/// Number of events before a snapshot that are searched for such changes.
 const LOOK_BACK: u64 = 5_000;
-/// First pause after the log did not answer; doubled up to [`PAUSE_MAX`].
+/// First pause after the log did not answer. It doubles up to [`PAUSE_MAX`].
 const PAUSE_FIRST: Duration = Duration::from_millis(200);
 /// Longest pause.
 const PAUSE_MAX: Duration = Duration::from_secs(15);
-/// How long to wait for the log to grow before saying that we are still there.
+/// Time to wait for the log to grow before the loop reports that it is alive.
 const ROUND: Duration = Duration::from_secs(10);
-/// Name of a follower's loop in metrics.
+/// Name of the follower's loop in metrics.
 pub const LOOP: &str = "web";
-/// How old its last round may become: one round, the longest pause, and a large page of events.
+/// Largest age of its last round: one round, the longest pause, and a large page of events.
 const STALE_AFTER: Duration = Duration::from_secs(120);
 
 /// A package that broke or was repaired.
@@ -49,13 +49,13 @@ pub(super) struct Change {
     pub(super) what: PackageStateChanged,
 }
 
-/// What pages are made from: a state and what goes with it.
+/// What pages are made from: a state, and what belongs to it.
 #[derive(Debug, Default)]
 pub(super) struct View {
     pub(super) state: State,
     /// The rules in force in that state.
     pub(super) policy: Policy,
-    /// Who broke and who was repaired last, newest first.
+    /// The packages that broke or were repaired last, newest first.
     pub(super) changes: VecDeque<Change>,
 }
 
@@ -70,8 +70,8 @@ impl View {
     }
 
     fn changed(&mut self, e: &Envelope, what: &PackageStateChanged) {
-        // A package that was never built before, or is not watched any more, is no news: whole distributions come and
-        // go like that.
+        // A package that is new or no longer tracked is not news, because whole distributions appear
+        // and disappear like that.
         let broken = |state| matches!(state, PackageState::Failing | PackageState::Unresolved);
         if !broken(what.new) && !what.old.is_some_and(broken) {
             return;
@@ -81,33 +81,34 @@ impl View {
     }
 }
 
-/// How far a follower is.
+/// Position of a follower in the log.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Status {
     /// The last event that pages show.
     pub seq: Option<Seq>,
     /// When it was recorded.
     pub recorded_at: Timestamp,
-    /// The end of the log, as last heard.
+    /// The end of the log when it last answered.
     pub head: Option<Seq>,
-    /// When that was recorded.
+    /// When the event at the end was recorded.
     pub head_recorded_at: Timestamp,
-    /// Whether the end of the log was reached once; before, what is folded says nothing about now.
+    /// Whether the end of the log was reached once. Before that, the folded state says nothing
+    /// about the present.
     pub caught_up: bool,
-    /// Which log it is, once it has answered.
+    /// The id of the log, once it has answered.
     pub log_id: Option<Arc<str>>,
-    /// Since when the log does not answer, and what it says.
+    /// Since when the log does not answer, and the error.
     pub trouble: Option<(Timestamp, String)>,
 }
 
 impl Status {
-    /// Events that pages do not show yet.
+    /// Returns the number of events that pages do not show yet.
     pub fn behind_events(&self) -> u64 {
         self.head.map_or(0, Seq::get).saturating_sub(self.seq.map_or(0, Seq::get))
     }
 
-    /// Whole seconds that pages are behind the end of the log, by recorded time; while the log does not answer, at
-    /// least the time since.
+    /// Returns how many seconds the pages are behind the end of the log, by recorded time. If the
+    /// log does not answer, at least the time since then.
     pub fn behind_seconds(&self, now: Timestamp) -> i64 {
         let unread = if self.head > self.seq { self.head_recorded_at.since(self.recorded_at) } else { 0 };
         let unheard = self.trouble.as_ref().map_or(0, |(since, _)| now.since(*since));
@@ -115,7 +116,7 @@ impl Status {
     }
 }
 
-/// Where and when folding began.
+/// Where and when the folding began.
 #[derive(Clone, Copy)]
 struct Start {
     from: u64,
@@ -128,26 +129,26 @@ pub struct Follower(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    // Tokio's lock is fair: a page that waits gets its turn between two chunks of events, however many there are.
+    // Tokio's lock is fair, so a waiting page gets its turn between two chunks of events.
     view: RwLock<View>,
     status: watch::Sender<Status>,
     metrics: Metrics,
 }
 
 impl Follower {
-    /// A follower that has folded nothing yet.
+    /// Makes a follower that has folded nothing yet.
     pub fn new(metrics: Metrics) -> Self {
         Self(Arc::new(Shared { view: RwLock::default(), status: watch::Sender::default(), metrics }))
     }
 
-    /// How far it is.
+    /// Returns its position in the log.
     pub fn status(&self) -> Status {
         self.0.status.borrow().clone()
     }
 
-    /// Waits until it is as asked, and says how it is then.
+    /// Waits until the status fulfils a condition, and returns it.
     pub async fn when(&self, is: impl FnMut(&Status) -> bool) -> Status {
-        // The sender lives as long as we do.
+        // The sender lives as long as this follower, so this never fails.
         match self.0.status.subscribe().wait_for(is).await {
             Ok(status) => status.clone(),
             Err(_) => self.status(),
@@ -159,17 +160,17 @@ impl Follower {
         self.when(|s| s.caught_up).await;
     }
 
-    /// Gives `look` the view, as of one event. Blocks: not for async code.
+    /// Calls `look` with the view as of one event. Blocks, so it is not for async code.
     pub(super) fn look<T>(&self, look: impl FnOnce(&View) -> T) -> T {
         look(&self.0.view.blocking_read())
     }
 
-    /// Folds `log` until told to stop, up to `until` where that is given. While the log does not answer it is tried
-    /// again with growing pauses, and pages go on showing what is known.
+    /// Folds `log` until told to stop, up to `until` if that is given. If the log does not answer,
+    /// it tries again with growing pauses, and the pages show what is known.
     ///
     /// # Errors
-    /// What does not pass: the log is damaged, or written by a newer program. Pages then show what was folded before,
-    /// and that.
+    /// Returns an error that does not pass: the log is damaged, or a newer program wrote it. The
+    /// pages then show what was folded before, and the error.
     pub async fn run(&self, log: &impl EventLog, until: Option<Seq>, stop: &CancellationToken) -> Result<(), LogError> {
         self.0.metrics.loop_begins(LOOP, STALE_AFTER, clock::now());
         let watch = Stopwatch::start();
@@ -192,7 +193,7 @@ impl Follower {
                 Ok(()) => backoff.reset(),
                 Err(e) if e.may_pass() => {
                     self.in_trouble(&e);
-                    // Told to stop, it does below.
+                    // The loop condition handles a stop.
                     let _goes_on = backoff.wait(stop).await;
                 }
                 Err(e) => {
@@ -206,9 +207,11 @@ impl Follower {
         Ok(())
     }
 
-    /// Starts from the newest usable snapshot, or from nothing; gives its sequence.
+    /// Starts from the newest usable snapshot, or from the first event. Returns the sequence of the
+    /// snapshot.
     async fn begin(&self, log: &impl EventLog, until: Option<Seq>) -> Result<u64, LogError> {
-        // Asked first, so that a log that does not answer is not taken for one without snapshots.
+        // The log is asked for its id first, so that a silent log is not mistaken for one without
+        // snapshots.
         let log_id = log.info().await?.log_id;
         self.say(|s| s.log_id = Some(log_id.into()));
         let Some(state) = folding::newest_snapshot(log, until).await else { return Ok(0) };
@@ -239,7 +242,7 @@ impl Follower {
         if head.seq <= shown {
             self.reached(start);
             if until.is_some() && shown >= until {
-                // What comes after that does not concern us.
+                // Later events are not shown.
                 tokio::time::sleep(ROUND).await;
                 return Ok(());
             }
@@ -355,7 +358,7 @@ mod tests {
         (1..=n).map(tick).collect()
     }
 
-    /// However much there is to fold, who wants to look waits for one chunk at most.
+    /// A page waits for at most one chunk, however many events there are to fold.
     #[tokio::test(flavor = "multi_thread")]
     async fn a_page_gets_its_turn_between_two_chunks() {
         let follower = Follower::new(Metrics::new());
@@ -364,7 +367,7 @@ mod tests {
             let follower = follower.clone();
             move || follower.fold(&ticks(5_000), None)
         });
-        // Once the writer waits, nobody gets in without waiting behind it.
+        // Once the folding thread waits for the lock, every reader waits behind it.
         while follower.0.view.try_read().is_ok() {
             tokio::task::yield_now().await;
         }

@@ -1,7 +1,7 @@
-//! Who asks, what they may do, and how they say it.
+//! Identity of a user, permissions, and the one way from a page into the inbox.
 //!
-//! Nobody is known yet, so nothing is permitted: pages only show. A page that writes takes an [`Identity`] from the
-//! request and calls [`say`]; nothing else leads from a page into the inbox.
+//! There is no login yet, so nothing is permitted and pages only show. A page that writes takes an
+//! [`Identity`] from the request and calls [`say`]. Nothing else leads from a page into the inbox.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -15,13 +15,13 @@ use crate::base::clock;
 use crate::event::Event;
 use crate::operator::{Checked, Reception, SayError, Word};
 
-/// How long a page waits until what was said is taken.
+/// Time that a page waits until a command is taken.
 const WAIT: Duration = Duration::from_secs(10);
 
-/// Who asks.
+/// The user of a request.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Identity {
-    /// Somebody of whom nothing is known: everybody, whatever the request says of itself.
+    /// An unknown user. That is every user, whatever the request claims.
     Unknown,
 }
 
@@ -34,26 +34,26 @@ impl<S: Sync> FromRequestParts<S> for Identity {
 }
 
 impl Identity {
-    /// The name that is kept with what they say.
+    /// Returns the name that is stored with a command.
     fn name(&self) -> Option<String> {
         match self {
             Self::Unknown => None,
         }
     }
 
-    /// Whether they may say that an event shall hold.
+    /// Checks whether the user may give the command that an event stands for.
     fn may(&self, event: &Event) -> Result<(), Refusal> {
         match self {
             Self::Unknown => Err(Refusal::Forbidden(format!(
-                "`{}` is not accepted here, because nobody can log in; say it with `koschei admin`",
+                "`{}` is not accepted here, because nobody can log in; use `koschei admin`",
                 event.kind().name
             ))),
         }
     }
 }
 
-/// Says that events shall hold, all or none, for whoever asks: they may, it makes sense, it goes into the inbox, and
-/// whoever works on the log has taken it, or has not in time.
+/// Gives commands for a user, all or none. Checks the permission and the commands, puts them into
+/// the inbox, and waits until the process that works on the log takes them, at most [`WAIT`].
 pub(super) async fn say(site: &Site, who: &Identity, events: Vec<Event>) -> Result<Reception, Refusal> {
     events.iter().try_for_each(|event| who.may(event))?;
     let words: Vec<Word> = events.into_iter().map(|event| Word { event, by: who.name() }).collect();

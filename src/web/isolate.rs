@@ -1,12 +1,13 @@
-//! Text that is written from right to left, or says that it is, moves nothing but itself.
+//! Isolates text that is written from right to left, so that it does not move the text around it.
 //!
 //! Names, reasons and problems come from outside. By the bidirectional algorithm
-//! (<https://www.unicode.org/reports/tr9/>) a right-to-left name beside a number changes places with it, and a single
-//! override turns around everything to the end of its paragraph. So whatever has such characters stands in an element
-//! `bdi` of its own. This is done to the whole page, so that no place can be forgotten.
+//! (<https://www.unicode.org/reports/tr9/>), a right-to-left name changes places with a number
+//! beside it, and a single override character reverses the rest of its paragraph. So every text
+//! with such characters is put into an element `bdi`. This is done for the whole page, so that no
+//! place can be forgotten.
 
-/// The page, each word with right-to-left characters in a `bdi`; successive ones in one. `html` is well-formed, and `<`
-/// and `>` stand in it only around tags, as in everything [`maud`] writes.
+/// Returns the page with each word that has right-to-left characters in a `bdi`; successive words
+/// share one. `html` must be well-formed, with `<` and `>` only around tags, as [`maud`] writes it.
 pub(super) fn isolate(html: String) -> String {
     if !html.chars().any(directs) {
         return html;
@@ -20,7 +21,7 @@ pub(super) fn isolate(html: String) -> String {
         let end = from.find('>').map_or(from.len(), |end| end + 1);
         let (tag, after) = from.split_at(end);
         out.push_str(tag);
-        // There may be no elements in these.
+        // These elements may not contain other elements.
         plain = ["<title", "<option", "<textarea"].iter().any(|begin| tag.starts_with(begin));
         rest = after;
     }
@@ -28,13 +29,14 @@ pub(super) fn isolate(html: String) -> String {
     out
 }
 
-/// One text between two tags. In a `plain` one what would have to be isolated is left out as far as it is invisible.
+/// Writes one text between two tags. In a `plain` text, which cannot contain a `bdi`, the invisible
+/// characters are left out.
 fn put(text: &str, plain: bool, out: &mut String) {
     if plain {
         out.extend(text.chars().filter(|c| !is_control(*c)));
         return;
     }
-    // Words with what comes after them up to the next.
+    // Each piece is a word with the space after it.
     let mut isolated: Option<String> = None;
     for piece in text.split_inclusive(char::is_whitespace) {
         let word = piece.trim_end();
@@ -58,7 +60,7 @@ fn put(text: &str, plain: bool, out: &mut String) {
     close(&mut isolated, out);
 }
 
-/// Writes what is to be isolated; spaces and signs at its end belong to whoever wrote them around it.
+/// Writes the isolated text. Spaces and punctuation at its end belong to the sentence around it.
 fn close(isolated: &mut Option<String>, out: &mut String) {
     let Some(open) = isolated.take() else { return };
     // `;` may be the end of a character reference.
@@ -70,12 +72,12 @@ fn close(isolated: &mut Option<String>, out: &mut String) {
     out.push_str(after);
 }
 
-/// Signs that our sentences put around a name.
+/// Checks for punctuation that our sentences put around a name.
 fn aside(c: char) -> bool {
     matches!(c, '`' | ',' | ':' | ';' | '.' | '(' | ')' | '!' | '?')
 }
 
-/// Letters of scripts that are written from right to left, and characters that say so.
+/// Checks for letters of right-to-left scripts, and for characters that set the direction.
 fn directs(c: char) -> bool {
     is_control(c)
         || matches!(c, '\u{590}'..='\u{8ff}' | '\u{fb1d}'..='\u{fdff}' | '\u{fe70}'..='\u{fefc}')

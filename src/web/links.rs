@@ -1,4 +1,4 @@
-//! Addresses: of our own pages, and of Koji's.
+//! Addresses of our own pages and of Koji's.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 pub use crate::model::weburl::BadWebUrl;
 use crate::model::{BuildId, Hub, RepoId, Seq, TaskId, weburl};
 
-/// Where Koji's own web pages are, by hub. Without an address numbers are shown without links.
+/// Addresses of Koji's web pages, by hub. Without an address, numbers are shown without links.
 #[derive(Clone, Debug, Default)]
 pub struct KojiLinks {
     by_hub: BTreeMap<Hub, String>,
@@ -41,13 +41,13 @@ impl KojiLinks {
         self.at(hub, "buildinfo?buildID", build.0)
     }
 
-    /// Known to Koji's web pages since 1.33.
+    /// Returns the address of a repository. Koji's web pages have it since 1.33.
     pub(super) fn repo(&self, hub: &Hub, repo: RepoId) -> Option<String> {
         self.at(hub, "repoinfo?repoID", repo.0)
     }
 }
 
-/// Text as part of a path or a query (RFC 3986): everything but unreserved characters is encoded.
+/// Encodes text for a path or a query (RFC 3986). Only unreserved characters stay.
 pub(super) fn encoded(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {
@@ -72,7 +72,7 @@ pub(super) fn event(seq: Seq) -> String {
     format!("/event/{seq}")
 }
 
-/// An address with a query; empty values are left out.
+/// Makes an address with a query. Empty values are left out.
 pub(super) fn with_query(path: &str, query: &[(&str, &str)]) -> String {
     let mut out = path.to_owned();
     for (name, value) in query.iter().filter(|(_, v)| !v.is_empty()) {

@@ -1,4 +1,4 @@
-//! Which packages a list shows, in which order, and the page of it that was asked for.
+//! Selects the packages of a list, sorts them, and cuts out the requested page.
 
 use super::follower::View;
 use super::links;
@@ -9,10 +9,10 @@ use crate::fold::{Collection, Package};
 use crate::model::{Name, PackageState};
 use crate::view::package::rank;
 
-/// A package, and the collection it is of.
+/// A package and its collection.
 pub(super) type Entry<'a> = ((&'a Name, &'a Collection), (&'a Name, &'a Package));
 
-/// The collections asked for; refused when there is none of that name.
+/// Returns the requested collections. Refuses an unknown name.
 pub(super) fn collections<'a>(
     view: &'a View,
     wanted: &PackagesRequest,
@@ -37,7 +37,7 @@ fn fits(wanted: &PackagesRequest, state: PackageState) -> bool {
     }
 }
 
-/// Packages that fit, in the order asked for. Cost: O(packages · log packages).
+/// Returns the packages that fit, in the requested order. Cost: O(packages · log packages).
 pub(super) fn select<'a>(
     view: &'a View,
     of: &[(&'a Name, &'a Collection)],
@@ -49,7 +49,7 @@ pub(super) fn select<'a>(
         found.extend(packages.filter(|(p, _)| params::fits(&wanted.search, p)).map(|p| ((*name, *c), p)));
     }
     let now = view.state.recorded_at;
-    // The first number of the key says it all, smallest first; names decide between equal ones.
+    // The key sorts ascending; names decide between equal keys.
     let key = |((_, c), (_, p)): &Entry<'_>| -> i64 {
         match wanted.order.key {
             SortKey::Name => 0,
@@ -63,7 +63,7 @@ pub(super) fn select<'a>(
     found
 }
 
-/// Sorts rows by a number, asked for once per row, and then by name.
+/// Sorts rows by a number, which is computed once per row, and then by name.
 fn sort<T, N: Ord>(rows: &mut Vec<T>, order: Order, key: impl Fn(&T) -> i64, name: impl Fn(&T) -> N) {
     let mut keyed: Vec<(i64, T)> = rows.drain(..).map(|row| (key(&row), row)).collect();
     keyed.sort_by(|(a, i), (b, j)| {
@@ -74,7 +74,7 @@ fn sort<T, N: Ord>(rows: &mut Vec<T>, order: Order, key: impl Fn(&T) -> i64, nam
     rows.extend(keyed.into_iter().map(|(_, row)| row));
 }
 
-/// The rows of the page asked for, and how many pages there are.
+/// Returns the rows of the requested page, and the number of pages.
 pub(super) fn page<'a, T>(rows: &'a [T], wanted: &PackagesRequest) -> Result<(&'a [T], usize), Refusal> {
     let pages = rows.len().div_ceil(wanted.rows).max(1);
     if wanted.page > pages {
@@ -87,7 +87,7 @@ pub(super) fn page<'a, T>(rows: &'a [T], wanted: &PackagesRequest) -> Result<(&'
     Ok((rows.chunks(wanted.rows).nth(wanted.page - 1).unwrap_or_default(), pages))
 }
 
-/// Entries of the same name together, where the first of them stood.
+/// Groups entries of the same name, at the place of the first one.
 pub(super) fn grouped(found: Vec<Entry<'_>>, order: Order) -> Vec<(&Name, Vec<Entry<'_>>)> {
     let mut groups: indexmap::IndexMap<&Name, Vec<Entry<'_>>> = indexmap::IndexMap::new();
     for entry in found {
@@ -100,7 +100,7 @@ pub(super) fn grouped(found: Vec<Entry<'_>>, order: Order) -> Vec<(&Name, Vec<En
     groups
 }
 
-/// The address of this list with something changed.
+/// Returns the address of this list after a change.
 pub(super) fn address(wanted: &PackagesRequest, change: impl FnOnce(&mut PackagesRequest)) -> String {
     let mut w = wanted.clone();
     change(&mut w);

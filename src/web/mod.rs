@@ -1,9 +1,9 @@
-//! Pages for people: what is broken, since when, why, and what is done about it.
+//! Web pages: what is broken, since when, why, and what is done about it.
 //!
-//! Made on the server, without scripts, from a state that a [`Follower`] folds from the log beside the writer: nobody
-//! who reads a page holds up anything, and a page says which event it reflects. Names, versions and problems come from
-//! packages and are hostile until escaped; [`maud`] does that, and the headers forbid a browser to load or run anything
-//! but our stylesheet.
+//! Pages are made on the server, without scripts, from a state that a [`Follower`] folds from the
+//! log beside the writer. So a reader holds up nothing, and each page names the event it reflects.
+//! Names, versions and problems come from packages and are hostile until escaped. [`maud`] escapes
+//! them, and the headers forbid a browser to load or run anything but our stylesheet.
 //!
 //! | address | what |
 //! | --- | --- |
@@ -14,8 +14,9 @@
 //! | `/event/SEQ?after=&content=` | one event with its causes and what followed; with `json=1` as `CloudEvents` 1.0 |
 //! | `/metrics`, `/alive`, `/ready` | for monitoring, see [`crate::telemetry::probe`] |
 //!
-//! `pages` has a file for each page and the table of their addresses, `api` what programs get; what they share stands
-//! beside them. Nothing can be changed here; `identity` says who may, once somebody is known.
+//! `pages` has a file for each page and the table of their addresses. `api` has what programs get.
+//! Shared code stands beside them. Nothing can be changed here. `identity` holds the permissions,
+//! for the time when users can log in.
 
 mod api;
 mod events;
@@ -58,18 +59,19 @@ use follower::View;
 use pages::PAGES;
 use reply::{Asked, Refusal};
 
-/// Pages made at a time; further requests wait. Pages must not take the processors from the writer.
+/// Number of pages that are made at a time; further requests wait. Pages must not take the
+/// processors from the writer.
 const PAGES_AT_ONCE: usize = 2;
-/// Longest time a page may take, the log's answers included.
+/// Longest time a page may take, including the answers of the log.
 const PAGE_TIME_MAX: Duration = Duration::from_secs(30);
 
 const STYLE: &str = include_str!("style.css");
 const ICON: &str = include_str!("icon.svg");
-/// Changes with the stylesheet, so that browsers may keep it.
+/// Version of the stylesheet. It is part of the address, so browsers may cache the file.
 static STYLE_VERSION: LazyLock<String> =
     LazyLock::new(|| blake3::hash(format!("{STYLE}{ICON}").as_bytes()).to_hex().chars().take(12).collect());
 
-/// What pages are made from; cheap to clone.
+/// What pages are made from. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Site {
     log: AnyLog,
@@ -80,12 +82,12 @@ pub struct Site {
 }
 
 impl Site {
-    /// Pages over `log`, with the state `follower` folds from it.
+    /// Makes pages about `log`, with the state that `follower` folds from it.
     pub fn new(log: AnyLog, follower: Follower, metrics: Metrics, koji: KojiLinks) -> Self {
         Self { log, follower, metrics, koji: Arc::new(koji), pages: Arc::new(Semaphore::new(PAGES_AT_ONCE)) }
     }
 
-    /// Makes something of the state, away from the threads that everything else runs on.
+    /// Makes something from the state, on a thread for blocking work.
     async fn look<T: Send + 'static>(&self, look: impl FnOnce(&View) -> T + Send + 'static) -> T {
         // The semaphore is never closed.
         let permit = self.pages.acquire().await;
@@ -96,19 +98,19 @@ impl Site {
     }
 }
 
-/// A server that runs.
+/// A running server.
 #[derive(Debug)]
 pub struct Serving {
-    /// Where.
+    /// Its address.
     pub address: SocketAddr,
-    /// Ends when the server was told to stop and has answered what was asked before.
+    /// Ends when the server was told to stop and has answered all earlier requests.
     pub done: JoinHandle<()>,
 }
 
 /// Serves pages and monitoring at `at` (port 0 takes a free one) until told to stop.
 ///
 /// # Errors
-/// When the address cannot be listened on.
+/// Returns an error if the address cannot be used.
 pub async fn serve(
     at: SocketAddr,
     site: Site,
@@ -123,18 +125,19 @@ pub async fn serve(
     Ok(Serving { address, done: tokio::spawn(listen::serve(listener, all, monitoring, limits, stop)) })
 }
 
-/// Every address that is served, monitoring included, as the router matches it: `{name}` stands for any text.
+/// Returns every address that is served, including monitoring, in the form of the router: `{name}`
+/// stands for any text.
 pub fn addresses() -> impl Iterator<Item = &'static str> {
     PAGES.iter().map(|(address, _)| *address).chain(probe::addresses())
 }
 
-/// All pages.
+/// Makes the router of all pages.
 fn router(site: Site) -> Router {
     let pages = PAGES.iter().fold(Router::new(), |router, (address, made)| router.route(address, made(&site)));
     pages.fallback(nothing_here).with_state(site).layer(middleware::from_fn(harden))
 }
 
-/// A page that is counted and timed under a name, and ends in time.
+/// Makes a page that is counted and timed under a name, and has a time limit.
 fn page<H: Handler<T, Site>, T: 'static>(name: &'static str, site: &Site, show: H) -> MethodRouter<Site> {
     let metrics = site.metrics.clone();
     get(show).layer(middleware::from_fn(move |request: Request, next: Next| {
@@ -161,12 +164,12 @@ async fn nothing_here(State(site): State<Site>, asked: Asked) -> Response<Body> 
     response
 }
 
-/// Something that stays as it is: its address changes when it does.
+/// Makes a reply that browsers may cache. Its address changes when the content does.
 fn kept(kind: &'static str, text: &'static str) -> ([(HeaderName, &'static str); 2], &'static str) {
     ([(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "public, max-age=86400")], text)
 }
 
-/// What browsers are forbidden, whatever a page holds.
+/// Adds the headers that restrict browsers, for every page.
 async fn harden(request: Request, next: Next) -> Response<Body> {
     let mut response = next.run(request).await;
     let headers = response.headers_mut();

@@ -1,4 +1,4 @@
-//! What may stand behind the `?` of an address, and its bounds.
+//! The parameters of addresses, and their bounds.
 
 use serde::Deserialize;
 
@@ -6,11 +6,11 @@ use super::reply::Refusal;
 use crate::model::{PackageState, Seq};
 use crate::view::package::STATES;
 
-/// Longest search, characters.
+/// Longest search, in characters.
 pub(super) const SEARCH_CHARS_MAX: usize = 100;
-/// Rows of a page of packages, unless asked otherwise.
+/// Default number of rows of a page of packages.
 pub(super) const ROWS: usize = 100;
-/// Most rows that can be asked for.
+/// Largest number of rows that can be requested.
 pub(super) const ROWS_MAX: usize = 1_000;
 
 /// `/packages`.
@@ -50,22 +50,22 @@ pub(super) struct EventQuery {
 }
 
 impl EventQuery {
-    /// After which event to look for what followed.
+    /// Returns the event after which to search for consequences.
     pub(super) fn after(&self) -> Result<Option<Seq>, Refusal> {
         before(&self.after)
     }
 
-    /// Whether the content is wanted however long it is.
+    /// Checks whether the whole content was requested.
     pub(super) fn content(&self) -> Result<bool, Refusal> {
         match self.content.as_str() {
             "" => Ok(false),
             "all" => Ok(true),
-            other => Err(Refusal::BadRequest(format!("`content` is `all` or left out, not `{}`", short(other)))),
+            other => Err(Refusal::BadRequest(format!("`content` must be `all` or absent, not `{}`", short(other)))),
         }
     }
 }
 
-/// What packages are ordered by.
+/// What packages are sorted by.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum SortKey {
     Name,
@@ -89,8 +89,8 @@ impl SortKey {
     }
 }
 
-/// An order: the key, and whether the other way round. As it is, names go from A, states from what needs looking at,
-/// priorities from the highest, builds from the newest.
+/// An order: the key, and whether it is reversed. Without reversal, names begin with A, states with
+/// those that need attention, priorities with the highest, builds with the newest.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Order {
     pub(super) key: SortKey,
@@ -103,15 +103,15 @@ impl Order {
     }
 }
 
-/// What `/packages` was asked for, checked.
+/// The checked parameters of `/packages`.
 #[derive(Clone, Debug)]
 pub(super) struct PackagesRequest {
     pub(super) collection: Option<String>,
-    /// Empty: all that are tracked and not blocked.
+    /// Empty means all packages that are tracked and not blocked.
     pub(super) states: Vec<PackageState>,
     pub(super) search: String,
     pub(super) order: Order,
-    /// From 1.
+    /// Number of the page, from 1.
     pub(super) page: usize,
     pub(super) rows: usize,
 }
@@ -141,7 +141,7 @@ impl PackagesQuery {
         let key = SortKey::ALL.into_iter().find(|(w, _)| *w == word).ok_or_else(|| {
             let words = SortKey::ALL.map(|(w, _)| w).join(", ");
             Refusal::BadRequest(format!(
-                "packages cannot be ordered by `{}`; orders are {words}, each also with a - in front",
+                "packages cannot be ordered by `{}`; the orders are {words}, each also with a leading -",
                 short(word)
             ))
         })?;
@@ -164,11 +164,11 @@ impl PackageQuery {
     pub(super) fn check(&self) -> Result<(), Refusal> {
         match self.changes.as_str() {
             "" | "all" => Ok(()),
-            other => Err(Refusal::BadRequest(format!("`changes` is `all` or left out, not `{}`", short(other)))),
+            other => Err(Refusal::BadRequest(format!("`changes` must be `all` or absent, not `{}`", short(other)))),
         }
     }
 
-    /// Whether all dependency changes shall be shown.
+    /// Checks whether all dependency changes were requested.
     pub(super) fn all_changes(&self) -> bool {
         self.changes == "all"
     }
@@ -187,10 +187,10 @@ fn before(text: &str) -> Result<Option<Seq>, Refusal> {
     Ok(Some(sequence(text)?))
 }
 
-/// The number of an event.
+/// Parses the number of an event.
 pub(super) fn sequence(text: &str) -> Result<Seq, Refusal> {
     text.parse().ok().and_then(Seq::new).ok_or_else(|| {
-        Refusal::BadRequest(format!("`{}` is not the number of an event; those are 1, 2, 3 and so on", short(text)))
+        Refusal::BadRequest(format!("`{}` is not the number of an event; the first event is 1", short(text)))
     })
 }
 
@@ -198,18 +198,18 @@ fn number(name: &str, text: &str, absent: usize, least: usize, most: usize) -> R
     match text.trim() {
         "" => Ok(absent),
         text => text.parse().ok().filter(|n| (least..=most).contains(n)).ok_or_else(|| {
-            Refusal::BadRequest(format!("`{name}` is a number from {least} to {most}, not `{}`", short(text)))
+            Refusal::BadRequest(format!("`{name}` must be a number from {least} to {most}, not `{}`", short(text)))
         }),
     }
 }
 
-/// The beginning of what somebody wrote, to be shown back.
+/// Returns the beginning of a text from the request, for an error message.
 pub(super) fn short(text: &str) -> String {
     crate::view::text::one_line(text, 60)
 }
 
-/// Whether a name fits a search, capitals or not. Without a `*` the search may stand anywhere in the name, with one it
-/// is the whole name and each `*` stands for anything.
+/// Checks whether a name fits a search, ignoring case. Without a `*`, the search may be anywhere in
+/// the name. With a `*`, it is the whole name, and each `*` stands for any text.
 pub(super) fn fits(search: &str, name: &str) -> bool {
     if search.is_empty() {
         return true;

@@ -15,12 +15,12 @@ use crate::model::{BuildrootState, Outcome, PackageState, Seq, Timestamp};
 use crate::view::package as package_view;
 use crate::view::text::{minute, span_to_minute};
 
-/// Seconds behind the log that are worth a warning.
+/// Lag behind the log from which a page warns, in seconds.
 const BEHIND_WARN: i64 = 60;
-/// Longest text from outside shown in one place, in characters.
+/// Longest text from outside that is shown in one place, in characters.
 const TEXT_MAX: usize = 4_000;
 
-/// The frame. Without `as_of` nothing is said about the state.
+/// Makes the frame of a page. Without `as_of`, the page says nothing about the state.
 pub(super) fn layout(title: &str, status: &Status, as_of: Option<AsOf>, main: Markup) -> Markup {
     let behind = status.behind_seconds(clock::now());
     let page = html! {
@@ -52,7 +52,7 @@ pub(super) fn layout(title: &str, status: &Status, as_of: Option<AsOf>, main: Ma
                     @if as_of.is_some() {
                         @if let Some((since, _)) = &status.trouble {
                             p.notice role="status" {
-                                "The log has not answered since " (time(*since)) ". What you see is what was known \
+                                "The log has not answered since " (time(*since)) ". The page shows what was known \
                                     then."
                             }
                         } @else if behind > BEHIND_WARN {
@@ -83,12 +83,12 @@ fn freshness(as_of: AsOf, behind: i64) -> Markup {
     }
 }
 
-/// A moment, to the minute; the machine's form has the rest.
+/// Shows a time to the minute; the machine-readable form has the rest.
 pub(super) fn time(at: Timestamp) -> Markup {
     html! { time datetime=(at) title=(at) { (minute(at)) " UTC" } }
 }
 
-/// A state: a mark, a word and a colour, never the colour alone.
+/// Shows a state by a mark, a word and a colour, never by the colour alone.
 pub(super) fn state(state: PackageState) -> Markup {
     let mark = match state {
         PackageState::Ok => "✔",
@@ -101,7 +101,7 @@ pub(super) fn state(state: PackageState) -> Markup {
     html! { span class={ "state " (state) } { span aria-hidden="true" { (mark) } " " (state) } }
 }
 
-/// The state of a build group.
+/// Shows the state of a build group.
 pub(super) fn buildroot(state: BuildrootState) -> Markup {
     let (class, mark, word) = match state {
         BuildrootState::Ok => ("ok", "✔", "ok"),
@@ -111,7 +111,7 @@ pub(super) fn buildroot(state: BuildrootState) -> Markup {
     html! { span class={ "state " (class) } { span aria-hidden="true" { (mark) } " " (word) } }
 }
 
-/// How a build ended.
+/// Shows how a build ended.
 pub(super) fn outcome(outcome: Option<Outcome>, running: bool) -> Markup {
     let word = package_view::result(outcome, running);
     let (class, word) = match outcome {
@@ -126,7 +126,7 @@ pub(super) fn outcome(outcome: Option<Outcome>, running: bool) -> Markup {
     html! { span class={ "state " (class) } { (word) } }
 }
 
-/// The head of a table: for each column the classes of its cell, and its words.
+/// Makes the head of a table. Each column has the classes of its cell, and its words.
 pub(super) fn column_heads(columns: &[(&str, &str)]) -> Markup {
     html! {
         thead { tr {
@@ -137,17 +137,17 @@ pub(super) fn column_heads(columns: &[(&str, &str)]) -> Markup {
     }
 }
 
-/// A link, or the text alone where there is no address.
+/// Makes a link, or the text alone if there is no address.
 pub(super) fn maybe_link(href: Option<String>, text: impl std::fmt::Display) -> Markup {
     html! { @match href { Some(href) => a href=(href) rel="noreferrer" { (text) }, None => (text) } }
 }
 
-/// A link to an event.
+/// Makes a link to an event.
 pub(super) fn event(seq: Seq) -> Markup {
     html! { a href=(super::links::event(seq)) { "#" (seq) } }
 }
 
-/// Text from outside, as it stands, cut where it is absurdly long.
+/// Shows text from outside, cut at [`TEXT_MAX`].
 pub(super) fn text(text: &str) -> Markup {
     html! { @match text.char_indices().nth(TEXT_MAX) {
         Some((end, _)) => { (text.get(..end).unwrap_or_default()) "… (cut)" },
@@ -155,7 +155,7 @@ pub(super) fn text(text: &str) -> Markup {
     } }
 }
 
-/// `[epoch:]version-release` in its parts.
+/// Splits `[epoch:]version-release` into its parts.
 fn evr(text: &str) -> Evr {
     let (epoch, rest) = match text.split_once(':') {
         Some((epoch, rest)) if epoch.bytes().all(|b| b.is_ascii_digit()) => (epoch.parse().ok(), rest),
@@ -165,7 +165,7 @@ fn evr(text: &str) -> Evr {
     Evr { epoch, version: version.into(), release: release.into() }
 }
 
-/// Which way a package moved, and how to show it: mark, word, class.
+/// Returns how a package changed: mark, word, class.
 pub(super) fn direction(old: Option<&SmolStr>, new: Option<&SmolStr>) -> (&'static str, &'static str, &'static str) {
     match (old, new) {
         (None, Some(_)) => ("+", "added", "added"),
@@ -179,7 +179,8 @@ pub(super) fn direction(old: Option<&SmolStr>, new: Option<&SmolStr>) -> (&'stat
     }
 }
 
-/// The new version of a package, from the first part on that differs from the old one set off.
+/// Shows the new version of a package, with emphasis from the first part on that differs from the
+/// old one.
 pub(super) fn new_version(old: Option<&SmolStr>, new: &str) -> Markup {
     let Some(old) = old else { return html! { (new) } };
     let (from, to) = (evr(old), evr(new));
@@ -194,7 +195,7 @@ pub(super) fn new_version(old: Option<&SmolStr>, new: &str) -> Markup {
     html! { (same) b { (new.strip_prefix(same).unwrap_or(new)) } }
 }
 
-/// Number and noun.
+/// Formats a number with a noun.
 pub(super) fn count(n: usize, one: &str, many: &str) -> String {
     format!("{n} {}", if n == 1 { one } else { many })
 }

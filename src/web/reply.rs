@@ -1,4 +1,4 @@
-//! What a request wants, and the reply it gets: a page or JSON, not modified, or a refusal in plain words.
+//! The format a request wants, and the reply it gets: a page, JSON, "not modified", or a refusal.
 
 use std::convert::Infallible;
 
@@ -18,31 +18,32 @@ use crate::model::nearest::did_you_mean;
 use crate::model::{Class, Classified, Seq, Timestamp};
 use crate::view::text::capitalised;
 
-/// Longest query of an address, bytes.
+/// Longest query of an address, in bytes.
 const QUERY_BYTES_MAX: usize = 2_000;
 
-/// What pages may load: our stylesheet and icon, nothing else; no script at all.
+/// What pages may load: our stylesheet and our icon. No script is allowed.
 pub(super) const POLICY: &str =
     "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
-/// How somebody asks.
+/// How a request asks.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Asked {
-    /// For JSON: `?json=1`, or it is accepted and HTML is not.
+    /// Whether it asks for JSON: with `?json=1`, or because it accepts JSON and not HTML.
     pub(super) json: bool,
     known: Option<String>,
     too_long: bool,
-    /// Names of what stands behind the `?`, as written.
+    /// Names of the parameters, as written.
     names: Vec<String>,
-    /// What `json` is, where it is neither 1 nor absent.
+    /// The value of `json` if it is neither 1 nor absent.
     odd_json: Option<String>,
 }
 
 impl Asked {
-    /// That nothing stands behind the `?` but these, and `json=1`. What nobody looks at would be taken for heard.
+    /// Checks that there are no parameters but these and `json=1`. A parameter that is silently
+    /// ignored would look as if it had worked.
     pub(super) fn only(&self, known: &[&str]) -> Result<(), Refusal> {
         if let Some(odd) = &self.odd_json {
-            return Err(Refusal::BadRequest(format!("`json` is 1 or left out, not `{}`", short(odd))));
+            return Err(Refusal::BadRequest(format!("`json` must be 1 or absent, not `{}`", short(odd))));
         }
         let Some(unknown) = self.names.iter().find(|n| *n != "json" && !known.contains(&n.as_str())) else {
             return Ok(());
@@ -88,7 +89,7 @@ impl AsOf {
     }
 }
 
-/// What is shown.
+/// The content of a reply.
 pub(super) enum Content {
     Html { title: String, body: Markup },
     Json(String),
@@ -96,24 +97,24 @@ pub(super) enum Content {
 
 impl Content {
     pub(super) fn json(value: &impl serde::Serialize) -> Self {
-        Self::Json(serde_json::to_string(value).expect("what is shown holds only what JSON can say"))
+        Self::Json(serde_json::to_string(value).expect("a reply is valid JSON"))
     }
 }
 
-/// A page that cannot be given.
+/// Why a page cannot be shown.
 #[derive(Debug)]
 pub(super) enum Refusal {
-    /// The request makes no sense; says what would.
+    /// The request is invalid; the text says what is valid.
     BadRequest(String),
-    /// Whoever asks may not do that; says who may.
+    /// The user may not do that; the text says who may.
     Forbidden(String),
-    /// There is no such thing.
+    /// The thing does not exist; similar names and their addresses.
     NotFound(String, Vec<(String, String)>),
-    /// Nothing can be said yet.
+    /// The log is still being read.
     NotYet,
-    /// Something does not answer now.
+    /// A part does not answer now.
     Unavailable(String),
-    /// A fault of ours; the text is for the log only.
+    /// A fault of the service; the text is only for the journal.
     Broken(String),
 }
 
@@ -136,7 +137,7 @@ impl From<axum::extract::rejection::QueryRejection> for Refusal {
     fn from(rejection: axum::extract::rejection::QueryRejection) -> Self {
         let why = rejection.body_text();
         let why = why.rsplit(": ").next().unwrap_or_default().to_owned();
-        Self::BadRequest(format!("what stands behind the ? of the address is not understood: {why}"))
+        Self::BadRequest(format!("the parameters of the address are not understood: {why}"))
     }
 }
 
@@ -146,8 +147,8 @@ impl From<axum::extract::rejection::PathRejection> for Refusal {
     }
 }
 
-/// Makes the reply. `content` is only called when the state is known and the asker does not have what would come out
-/// already.
+/// Makes the reply. `content` is only awaited if the state is known and the client does not have
+/// the result already.
 pub(super) async fn reply(
     site: &Site,
     asked: &Asked,
@@ -187,8 +188,8 @@ pub(super) async fn reply(
     }
 }
 
-/// Names what a page says: it changes with the event it reflects, with what it says about being behind, and with the
-/// program.
+/// Returns the entity tag of a page. It changes with the event, with the lag that the page shows,
+/// and with the program.
 fn tag(status: &Status, asked: &Asked, as_of: AsOf) -> String {
     let seq = as_of.seq.map_or(0, Seq::get);
     let behind = status.behind_seconds(clock::now());
@@ -215,17 +216,19 @@ fn body(status: StatusCode, kind: &'static str, text: String) -> Response<Body> 
 
 fn refuse(status: &Status, asked: &Asked, refusal: Refusal) -> Response<Body> {
     let (code, title, text, links) = match refusal {
-        Refusal::BadRequest(why) => (StatusCode::BAD_REQUEST, "This does not work", why, Vec::new()),
+        Refusal::BadRequest(why) => (StatusCode::BAD_REQUEST, "Invalid request", why, Vec::new()),
         Refusal::Forbidden(why) => (StatusCode::FORBIDDEN, "Not permitted", why, Vec::new()),
         Refusal::NotFound(what, links) => (StatusCode::NOT_FOUND, "Not found", what, links),
         Refusal::NotYet => (StatusCode::SERVICE_UNAVAILABLE, "Reading the log", progress(status), Vec::new()),
         Refusal::Unavailable(what) => {
-            (StatusCode::SERVICE_UNAVAILABLE, "Not now", format!("{what}; try again in a moment"), Vec::new())
+            (StatusCode::SERVICE_UNAVAILABLE, "Not available now", format!("{what}; try again in a moment"), Vec::new())
         }
         Refusal::Broken(why) => {
             let id = format!("{:08x}", rand::random::<u32>());
-            tracing::error!(id, why, "a page could not be made");
-            let text = format!("that is a fault of this service, not yours; its operator finds more about it as {id}");
+            tracing::error!(id, why, "cannot make a page");
+            let text = format!(
+                "this is a fault of the service, not yours; its operator finds the details in the journal under {id}"
+            );
             (StatusCode::INTERNAL_SERVER_ERROR, "Something is broken", text, Vec::new())
         }
     };
@@ -257,6 +260,6 @@ fn progress(status: &Status) -> String {
     let (done, all) = (status.seq.map_or(0, Seq::get), status.head.map_or(0, Seq::get));
     match &status.trouble {
         Some((_, why)) => format!("the log does not answer ({why}); this page tries again by itself"),
-        None => format!("{done} of {all} events are read; this page comes by itself when all are"),
+        None => format!("{done} of {all} events are read; this page reloads until all are"),
     }
 }

@@ -1,4 +1,4 @@
-//! Rebuilds that run or are about to.
+//! Rebuilds that run, or are decided and have no task yet.
 
 use maud::{Markup, html};
 
@@ -8,10 +8,10 @@ use crate::fold::{Collection, EvidenceKind};
 use crate::model::{Hub, Name, TaskId, Timestamp};
 use crate::view::text::span_to_minute;
 
-/// Rows shown.
+/// Largest number of rows.
 const SHOWN: usize = 50;
 
-/// A rebuild that runs, or was decided and is not a task yet.
+/// A rebuild that runs, or is decided and has no task yet.
 struct Running {
     collection: Name,
     package: Name,
@@ -20,8 +20,8 @@ struct Running {
     since: Option<Timestamp>,
 }
 
-/// The rebuilds of a collection, or of all, the oldest first; how many there are, and a table of the first.
-/// Cost: a look at every package.
+/// Returns the number of rebuilds of a collection, or of all, and a table of the oldest ones. Cost:
+/// visits every package.
 pub(super) fn table(view: &View, only: Option<&str>, koji: &KojiLinks) -> (usize, Markup) {
     let mut running: Vec<Running> = Vec::new();
     for (name, c) in view.state.collections.iter().filter(|(n, _)| only.is_none_or(|o| o == n.as_str())) {
@@ -49,7 +49,7 @@ pub(super) fn table(view: &View, only: Option<&str>, koji: &KojiLinks) -> (usize
                     @if only.is_none() { td { a href=(links::collection(&r.collection)) { (r.collection) } } }
                     td { @match r.task {
                         Some(task) => (parts::maybe_link(koji.task(&r.hub, task), task)),
-                        None => "on its way",
+                        None => "no task yet",
                     } }
                     td { @if let Some(since) = r.since { (parts::time(since)) } }
                     td.n { @if let Some(since) = r.since { (span_to_minute(now.since(since) / 1_000_000)) } }

@@ -1,3 +1,3 @@
-//! What programs get. Pages give these answers when they are asked for JSON.
+//! What programs get. Pages give these answers if the request asks for JSON.
 
 pub(super) mod status;

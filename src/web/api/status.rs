@@ -1,4 +1,4 @@
-//! Collections and packages, as `koschei status --json` has them.
+//! Collections and packages, in the form of `koschei status --json`.
 
 use serde::Serialize;
 
@@ -8,20 +8,21 @@ use crate::web::listing::{self, Entry};
 use crate::web::params::PackagesRequest;
 use crate::web::reply::{Content, Refusal};
 
-/// What machines get: as `koschei status --json`, one page of it.
+/// One page of the output of `koschei status --json`.
 #[derive(Serialize)]
 struct Listed {
     #[serde(flatten)]
     report: Report,
-    /// This page, from 1.
+    /// Number of this page, from 1.
     page: usize,
-    /// How many there are.
+    /// Number of pages.
     pages: usize,
-    /// How many packages fit, on all pages; one that several collections have counts once, as on the page for people.
+    /// Number of packages that fit, on all pages. A package of several collections counts once, as
+    /// on the HTML page.
     matching: usize,
 }
 
-/// As `koschei status --json`, without packages.
+/// Makes the output of `koschei status --json` without packages.
 pub(in crate::web) fn collections(view: &View) -> Content {
     let mut report = Report::of(&view.state, view.state.recorded_at);
     let collections = view.state.collections.iter();
@@ -29,7 +30,7 @@ pub(in crate::web) fn collections(view: &View) -> Content {
     Content::json(&report)
 }
 
-/// As `koschei status --json`, one page of it.
+/// Makes one page of the output of `koschei status --json`.
 pub(in crate::web) fn packages(view: &View, wanted: &PackagesRequest) -> Result<Content, Refusal> {
     let of = listing::collections(view, wanted)?;
     let found = listing::select(view, &of, wanted);

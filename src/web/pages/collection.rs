@@ -1,4 +1,5 @@
-//! `/collection/NAME`: what it is made of, its buildroot on every architecture, its newest repositories.
+//! `/collection/NAME`: settings of a collection, its buildroot on every architecture, its newest
+//! repositories.
 
 use std::collections::BTreeMap;
 
@@ -25,11 +26,11 @@ use crate::web::params::{self, TrailQuery};
 use crate::web::reply::{AsOf, Asked, Content, Refusal, reply};
 use crate::web::{KojiLinks, Site, events, links, parts, running};
 
-/// Repositories shown.
+/// Largest number of repositories that are shown.
 const REPOS: usize = 20;
-/// Events about repositories that were broken or not resolved, looked at.
+/// Number of events about broken or unresolved repositories that are read.
 const TROUBLES: usize = 200;
-/// Events of the trail on one page.
+/// Number of events of the trail on one page.
 const TRAIL: usize = 20;
 
 pub(super) async fn show(
@@ -81,11 +82,13 @@ fn seen(view: &View, name: &str, troubles: &Troubles, koji: &KojiLinks, json: bo
             "Buildroot " (parts::buildroot(c.buildroot()))
             @if c.settings.display_name != name.as_str() { " " (parts::text(&c.settings.display_name)) }
         }
-        @for hold in stopped(&view.state, c, &policy) { p.notice { "Nothing of it is rebuilt: " (hold) "." } }
+        @for hold in stopped(&view.state, c, &policy) { p.notice { "No package of it is rebuilt: " (hold) "." } }
         @if let Some(unbound) = unbound(&view.state, c, &policy) { p.notice { (parts::text(&format!("{unbound}."))) } }
         @if let Some((repo, why)) = &c.stale {
-            p.notice { "What is said about dependencies is of an older repository, because \
-                repository " (repo) " could not be resolved: " (parts::text(why)) }
+            p.notice {
+                "The results for dependencies are of an older repository, because repository " (repo)
+                " could not be resolved: " (parts::text(why))
+            }
         }
         p.states { @for (state, n) in STATES.into_iter().zip(package_view::counts(c)) {
             a href=(links::with_query("/packages", &[("collection", name), ("state", state.as_str())])) {
@@ -115,7 +118,7 @@ fn architectures(c: &Collection) -> Markup {
                 td { @match a.group_ok {
                     Some(true) => span class="state ok" { "installs" },
                     Some(false) => span class="state failing" { "does not install" },
-                    None => span class="state unknown" { "not looked at" },
+                    None => span class="state unknown" { "not checked" },
                 } }
                 td.why { @for problem in &a.problems { pre { (parts::text(problem)) } } }
             } } }
@@ -128,15 +131,16 @@ fn repositories(view: &View, (name, c): (&Name, &Collection), troubles: &Trouble
     let mut repos: Vec<(RepoId, &Repo)> = hub.map_or_else(Vec::new, |h| {
         h.repos.iter().filter(|(_, r)| r.tag == c.settings.build_tag).map(|(id, r)| (*id, r)).collect()
     });
-    // Ids and Koji events rise together but for generations that overtake each other; the newest one is marked.
+    // Ids and Koji events rise together, except when one generation overtakes another. So the
+    // newest one is marked.
     repos.sort_by_key(|(id, _)| std::cmp::Reverse(*id));
     html! {
         h2 { "Newest repositories" }
-        @if repos.is_empty() { p { "Koji has not made one yet, as far as is known." } }
+        @if repos.is_empty() { p { "No repository is known yet." } }
         @else { div.scroll { table {
             (parts::column_heads(&[
                 ("n", "Repository"), ("", "State"), ("n minor", "Koji event"), ("", "Resolved on"),
-                ("", "Broken or passed over"),
+                ("", "Problems"),
             ]))
             tbody { @for (id, r) in repos.iter().take(REPOS) { tr {
                 th.n scope="row" {
@@ -149,7 +153,7 @@ fn repositories(view: &View, (name, c): (&Name, &Collection), troubles: &Trouble
                 td.why {
                     @let known = troubles.of(*id);
                     @for (seq, what) in &known { (parts::event(*seq)) " " (parts::text(what)) br; }
-                    @if known.is_empty() && is_passed_over(name, c, *id, r) { "passed over: a newer one came before it \
+                    @if known.is_empty() && is_passed_over(name, c, *id, r) { "skipped: a newer one came before it \
                         was resolved" }
                 }
             } } }
@@ -158,12 +162,13 @@ fn repositories(view: &View, (name, c): (&Name, &Collection), troubles: &Trouble
     }
 }
 
-/// What was wrong with repositories, as the log tells.
+/// Problems of repositories, from the log.
 #[derive(Default)]
 struct Troubles {
-    /// By repository: event, and what it says.
+    /// Per repository, the events and their descriptions.
     by_repo: BTreeMap<RepoId, Vec<(Seq, String)>>,
-    /// Build groups that did not install: architecture, event, from which repository on, up to before which.
+    /// Build groups that did not install: architecture, event, the first repository, and the first
+    /// one without the problem.
     groups: Vec<(Name, Seq, RepoId, Option<RepoId>)>,
 }
 
@@ -176,15 +181,16 @@ impl Troubles {
     }
 }
 
-/// Whether a repository was usable and was never resolved for the collection, although later ones were.
+/// Checks whether a repository was usable, but was never resolved for the collection although later
+/// ones were.
 fn is_passed_over(name: &Name, c: &Collection, id: RepoId, r: &Repo) -> bool {
     let resolved = r.resolved.iter().any(|(of, ..)| of == name);
     let later = c.arches.values().any(|a| a.repo_id.is_some_and(|newest| newest > id));
     !resolved && later && !matches!(r.state, RepoState::Init | RepoState::Problem)
 }
 
-/// Reads from the log which repositories could not be resolved, and in which the build group did not install: the
-/// newest of them.
+/// Reads from the log the newest repositories that could not be resolved, and those in which the
+/// build group did not install.
 async fn troubles(site: &Site, collection: &str) -> Result<Troubles, Refusal> {
     let subject = collection_subject(collection, None);
     let wanted = |kind: &str| matches!(kind, "repo_not_resolved" | "buildroot_broken" | "buildroot_resolved");
@@ -214,7 +220,7 @@ async fn troubles(site: &Site, collection: &str) -> Result<Troubles, Refusal> {
 }
 
 impl Troubles {
-    /// What was broken on an architecture is so no more, or anew, from a repository on.
+    /// Notes that a problem on an architecture ends, or begins anew, with a repository.
     fn end(&mut self, arch: &Name, at: RepoId) {
         for (_, _, _, to) in self.groups.iter_mut().filter(|(a, ..)| a == arch) {
             to.get_or_insert(at);
@@ -227,7 +233,8 @@ fn word(state: RepoState) -> String {
 }
 
 fn resolved_on(r: &Repo, c: &Collection) -> String {
-    // An attachment says for which collection it was made; those of others at the same tag do not concern us.
+    // An attachment names its collection. Those of other collections with the same tag do not
+    // count.
     let arches = c.arches.keys().filter(|a| r.resolved.iter().any(|(_, arch, _)| arch == *a));
     arches.map(Name::as_str).collect::<Vec<_>>().join(", ")
 }
@@ -258,7 +265,7 @@ fn settings(c: &Collection) -> Markup {
             dt { "Rebuilds at a time" }
             dd { @match s.max_builds { Some(max) => (max), None => "as many as all collections together may have" } }
             dt { "Coefficient" } dd { (s.coefficient / 1000) "." (format!("{:03}", s.coefficient % 1000)) }
-            @if s.found { dt { "Made" } dd { "because its tag got a repository" } }
+            @if s.found { dt { "Created" } dd { "because its tag got a repository" } }
         }
     }
 }

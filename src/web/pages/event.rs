@@ -1,4 +1,4 @@
-//! `/event/SEQ`: an event as it is stored, what caused it and what it caused.
+//! `/event/SEQ`: an event as it is stored, its causes and its consequences.
 
 use axum::body::Body;
 use axum::extract::rejection::{PathRejection, QueryRejection};
@@ -15,20 +15,20 @@ use crate::web::params::EventQuery;
 use crate::web::reply::{AsOf, Asked, Content, Refusal, reply};
 use crate::web::{Site, events, links, params, parts};
 
-/// Causes followed.
+/// Largest number of causes that are followed.
 const CAUSES_MAX: usize = 32;
-/// Events after one that are looked through for what it caused before one has to ask for more: nearly all of it follows
-/// soon.
+/// Number of later events that are searched for consequences before a reader has to ask for more.
+/// Nearly all consequences follow soon.
 const FOLLOWED_WITHIN: u64 = 20_000;
-/// Events read at a time for that.
+/// Number of events that are read at a time for that.
 const FOLLOWED_PAGE: usize = 1_000;
-/// Consequences on one page.
+/// Largest number of consequences on one page.
 const FOLLOWED_SHOWN: usize = 200;
-/// Longest payload that comes with the page, bytes of what is stored; a longer one comes when it is asked for.
+/// Longest payload that is part of the page, in stored bytes. A longer payload is shown on request.
 const PAYLOAD_BYTES: usize = 8 << 10;
-/// Longest value in a row, characters.
+/// Longest value in a row, in characters.
 const CELL: usize = 400;
-/// Items of a list in a row.
+/// Largest number of items of a list in a row.
 const ITEMS: usize = 8;
 pub(super) async fn show(
     State(site): State<Site>,
@@ -57,17 +57,17 @@ pub(super) async fn show(
     .await
 }
 
-/// What an event caused.
+/// The consequences of an event.
 struct Followed {
     /// Oldest first.
     events: Vec<Record>,
-    /// Looked for after this one only.
+    /// Only later events than this one were searched.
     after: Option<Seq>,
-    /// Looked for up to this one; `None`: to the end of the log.
+    /// The search ended at this event. `None` means at the end of the log.
     up_to: Option<Seq>,
 }
 
-/// The events whose cause an event is. Looks through the log from it on, as far as a page may.
+/// Returns the events that an event caused. Searches the log after it, within the limit of a page.
 async fn followed(site: &Site, seq: Seq, after: Option<Seq>) -> Result<Followed, Refusal> {
     let mut found = Followed { events: Vec::new(), after, up_to: None };
     let mut at = after.unwrap_or(seq);
@@ -90,13 +90,13 @@ async fn followed(site: &Site, seq: Seq, after: Option<Seq>) -> Result<Followed,
     }
 }
 
-/// The causes of an event, nearest first.
+/// Returns the causes of an event, nearest first.
 async fn causes(site: &Site, record: &Record) -> Result<Vec<Record>, Refusal> {
     let mut causes: Vec<Record> = Vec::new();
     let mut next = record.causation;
     while let Some(seq) = next.filter(|_| causes.len() < CAUSES_MAX) {
         let Some(cause) = trail::event(&site.log, seq).await? else { break };
-        // Causes are older; anything else would be a circle.
+        // A cause is always older; anything else would be a circle.
         next = cause.causation.filter(|c| *c < cause.seq);
         causes.push(cause);
     }
@@ -148,7 +148,7 @@ fn body(r: &Record, causes: &[Record], followed: &Followed, whole: bool) -> Mark
     }
 }
 
-/// What the event says and what is known of it, a row each.
+/// Makes a table of the values of an event, one row each.
 fn table(r: &Record) -> Markup {
     let content = serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(&r.payload).unwrap_or_default();
     html! { table.facts {
@@ -170,7 +170,8 @@ fn table(r: &Record) -> Markup {
     } }
 }
 
-/// A value in a row: scalars whole, of lists and tables the beginning and how many there are. `None`: there is none.
+/// Formats a value for a row. Scalars are shown whole. Of lists and tables, the first items and
+/// their number are shown. Returns `None` for a missing value.
 fn cell(value: &serde_json::Value) -> Option<String> {
     use serde_json::Value;
     let flat = |v: &Value| match v {
@@ -195,14 +196,14 @@ fn cell(value: &serde_json::Value) -> Option<String> {
     })
 }
 
-/// The payload for people; as it stands where it is no JSON.
+/// Formats the payload for people. A payload that is not JSON stays as it is.
 fn payload(text: &str) -> String {
     serde_json::from_str::<serde_json::Value>(text)
         .and_then(|value| serde_json::to_string_pretty(&value))
         .unwrap_or_else(|_| text.to_owned())
 }
 
-/// The page about what the event is about.
+/// Returns the page about the subject of the event.
 fn about(r: &Record) -> Option<(String, String)> {
     let rest = r.subject.strip_prefix("collection/")?;
     Some(match rest.split_once('/') {

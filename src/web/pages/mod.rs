@@ -10,10 +10,10 @@ use axum::routing::{MethodRouter, get};
 
 use super::{ICON, STYLE, Site, kept, page};
 
-/// What answers at an address of [`PAGES`].
+/// Makes the handler for an address of [`PAGES`].
 pub(super) type Made = fn(&Site) -> MethodRouter<Site>;
 
-/// Every page, by its address as the router matches it.
+/// Every page, with its address in the form of the router.
 pub(super) const PAGES: &[(&str, Made)] = &[
     ("/", |site| page("overview", site, overview::show)),
     ("/packages", |site| page("packages", site, packages::show)),

@@ -13,9 +13,9 @@ use crate::web::follower::{Change, View};
 use crate::web::reply::{AsOf, Asked, Content, reply};
 use crate::web::{KojiLinks, Site, links, parts, running};
 
-/// Changes of states shown.
+/// Largest number of state changes that are shown.
 const CHANGES: usize = 25;
-/// Kinds of oddities shown.
+/// Largest number of kinds of oddities that are shown.
 const ANOMALIES: usize = 20;
 
 pub(super) async fn show(State(site): State<Site>, asked: Asked) -> Response<Body> {
@@ -39,8 +39,7 @@ fn body(view: &View, koji: &KojiLinks) -> Markup {
             p.notice { "Nothing is submitted: all submissions are paused, because: " (parts::text(because)) }
         }
         @if view.policy.passive {
-            p.notice { "Nothing is submitted: the service only looks on. What it would rebuild is decided, and closed \
-                at once." }
+            p.notice { "Nothing is submitted: the service is passive. It decides rebuilds, and closes them at once." }
         }
         (collections(view, koji))
         h2 { "Broken or repaired lately" }
@@ -59,7 +58,7 @@ fn body(view: &View, koji: &KojiLinks) -> Markup {
         }
         @if !view.state.anomalies.is_empty() {
             h2 { "Oddities" }
-            p { "Events that did not fit what was known, counted and otherwise passed over:" }
+            p { "Events that did not fit the known state. They were counted and otherwise ignored:" }
             ul { @for (what, n) in view.state.anomalies.iter().take(ANOMALIES) { li { (what) ": " (n) } } }
         }
     }
@@ -126,7 +125,7 @@ fn row(name: &Name, c: &Collection, koji: &KojiLinks) -> Markup {
     }
 }
 
-/// Whether a state is worth a column where there is room for few.
+/// Checks whether a state gets a column on a narrow screen.
 fn needs_looking(state: PackageState) -> bool {
     matches!(state, PackageState::Failing | PackageState::Unresolved)
 }
@@ -152,7 +151,7 @@ fn changes<'a>(changes: impl Iterator<Item = &'a Change>) -> Markup {
     }
 }
 
-/// From one state to another.
+/// Shows a change from one state to another.
 fn moved(old: Option<PackageState>, new: PackageState) -> Markup {
     html! { @if let Some(old) = old { (parts::state(old)) " → " } (parts::state(new)) }
 }

@@ -1,4 +1,5 @@
-//! `/package/NAME`: its state and why, what is done about it and why not more, what changed, what happened.
+//! `/package/NAME`: the state of a package and why, whether it is rebuilt and why not, what
+//! changed, what happened.
 
 use axum::body::Body;
 use axum::extract::rejection::{PathRejection, QueryRejection};
@@ -20,19 +21,19 @@ use crate::web::params::{self, PackageQuery};
 use crate::web::reply::{AsOf, Asked, Content, Refusal, reply};
 use crate::web::{KojiLinks, Site, events, links, parts};
 
-/// Events of the trail on one page.
+/// Number of events of the trail on one page.
 const TRAIL: usize = 30;
-/// Dependency changes shown without being asked for all.
+/// Number of dependency changes that are shown by default.
 const CHANGES: usize = 20;
-/// Dependency changes shown when all are asked for.
+/// Largest number of dependency changes that are shown on request.
 const CHANGES_MAX: usize = 5_000;
 
-/// The part of the page that follows from the state, and what is needed for the rest.
+/// The part of the page that comes from the state, and what the rest needs.
 struct FromState {
     as_of: AsOf,
     name: Name,
     collection: Name,
-    /// Its hub, and the one it is built on.
+    /// Its hub, and the hub it is built on.
     hubs: std::collections::BTreeSet<Hub>,
     answer: Answer,
     head: Markup,
@@ -58,7 +59,7 @@ pub(super) async fn show(
             return Ok((as_of, Content::json(&seen.answer.with_trail(&events).map_err(LogError::from)?)));
         }
         let title = format!("{} in {}", seen.name, seen.collection);
-        // The trail must not tell what the state above it does not know yet.
+        // The trail must not show events that the state above it does not contain yet.
         let until = as_of.seq.map(Seq::next);
         let before = before.filter(|b| until.is_some_and(|u| *b < u)).or(until);
         let trail = newest(&site, &seen, before).await;
@@ -78,7 +79,8 @@ pub(super) async fn show(
     .await
 }
 
-/// The last events about the package, in its collection and on its hubs, newest first; one more than are shown.
+/// Returns the last events about the package, in its collection and on its hubs, newest first.
+/// Returns one more than is shown.
 async fn newest(site: &Site, seen: &FromState, before: Option<Seq>) -> Result<Vec<Record>, Refusal> {
     let of_collection = collection_subject(&seen.collection, Some(&seen.name));
     let mut subjects = vec![of_collection];
@@ -87,7 +89,7 @@ async fn newest(site: &Site, seen: &FromState, before: Option<Seq>) -> Result<Ve
     events::newest(site, &subjects, before, TRAIL + 1).await
 }
 
-/// Since when the package is in its state and because of what, where the trail goes back that far.
+/// Shows since when the package is in its state, and the cause, if the trail goes back that far.
 async fn since(site: &Site, seen: &FromState, trail: &[Record]) -> Markup {
     let subject = collection_subject(&seen.collection, Some(&seen.name));
     let Some(changed) = trail.iter().find(|r| r.kind == "package_state_changed" && r.subject == subject) else {
@@ -109,7 +111,7 @@ async fn since(site: &Site, seen: &FromState, trail: &[Record]) -> Markup {
     }
 }
 
-/// What caused an event, as the end of a sentence.
+/// Shows the cause of an event, as the end of a sentence.
 async fn because(site: &Site, of: &Record) -> Markup {
     let cause = match of.causation {
         Some(cause) => events::described(site, cause).await,
@@ -171,13 +173,13 @@ fn head(name: &Name, collection: &Name, with: &[(&Name, &Collection)], answer: &
         p.lead { (parts::state(answer.package.state)) " " (parts::text(&answer.package.reason)) }
         @for remark in &answer.package.remarks { p.notice { (parts::text(remark)) } }
         @if let Some(stale) = &answer.stale {
-            p.notice { "What is said about its dependencies is of an older repository; the newest could not be \
+            p.notice { "The results for its dependencies are of an older repository; the newest could not be \
                 resolved: " (parts::text(stale)) }
         }
     }
 }
 
-/// What is done about it, every reason why not, and the priority with its parts.
+/// Shows whether the package is rebuilt, every reason why not, and the priority with its parts.
 fn decision(a: &Answer, c: &Collection) -> Markup {
     let w = &a.why;
     html! {
@@ -196,7 +198,7 @@ fn decision(a: &Answer, c: &Collection) -> Markup {
                     caption { "Priority, in points" }
                     (parts::column_heads(&[("", "Part"), ("n", "Points")]))
                     tbody {
-                        tr { th scope="row" { "Set for good" } td.n { (points(x.r#static)) } }
+                        tr { th scope="row" { "Set permanently" } td.n { (points(x.r#static)) } }
                         tr { th scope="row" { "Set for the next rebuild" } td.n { (points(x.manual)) } }
                         tr { th scope="row" { "Its last builds" } td.n { (points(x.build)) } }
                         tr { th scope="row" { "Changed dependencies" } td.n { (points(x.dependency)) } }
@@ -209,11 +211,11 @@ fn decision(a: &Answer, c: &Collection) -> Markup {
                         }
                     }
                     tfoot {
-                        tr { th scope="row" { "Together" } td.n { b { (points(x.current)) } } }
-                        tr { th scope="row" { "Rebuilt from" } td.n { (points(w.threshold)) } }
+                        tr { th scope="row" { "Total" } td.n { b { (points(x.current)) } } }
+                        tr { th scope="row" { "Threshold for a rebuild" } td.n { (points(w.threshold)) } }
                     }
                 }
-                @if let Some(at) = w.due_at { p { "By the passing of time alone it is due on " (parts::time(at)) "." } }
+                @if let Some(at) = w.due_at { p { "If nothing else changes, it is due on " (parts::time(at)) "." } }
             }
         }
         @if !w.arches.is_empty() {
@@ -222,7 +224,7 @@ fn decision(a: &Answer, c: &Collection) -> Markup {
     }
 }
 
-/// A factor in thousandths.
+/// Formats a factor given in thousandths.
 fn thousandths(n: u32) -> String {
     let text = format!("{}.{:03}", n / 1000, n % 1000);
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
@@ -260,8 +262,8 @@ fn changes(a: &Answer, all: bool) -> Markup {
     html! {
         h2 #changes { "Changed since its last build" }
         @if changes.is_empty() {
-            p { @if a.package.state == PackageState::Unresolved { "Nothing can be said while its dependencies cannot \
-                be installed." } @else { "Nothing." } }
+            p { @if a.package.state == PackageState::Unresolved { "Unknown while its dependencies cannot be \
+                installed." } @else { "Nothing." } }
         } @else { div.scroll { table {
             thead { tr {
                 th scope="col" { "Dependency" } th scope="col" { "Was" }
@@ -297,7 +299,7 @@ fn changes(a: &Answer, all: bool) -> Markup {
 fn builds(builds: &[BuildView], hub: &Hub, koji: &KojiLinks) -> Markup {
     html! {
         h2 { "Last builds" }
-        @if builds.is_empty() { p { "None is known." } }
+        @if builds.is_empty() { p { "No build is known." } }
         @else { div.scroll { table {
             (parts::column_heads(&[
                 ("", "When"), ("", "What"), ("", "Source"), ("", "Result"), ("", "Koji"), ("n", "Repository"),
@@ -305,7 +307,7 @@ fn builds(builds: &[BuildView], hub: &Hub, koji: &KojiLinks) -> Markup {
             ]))
             tbody { @for b in builds { tr.withdrawn[b.withdrawn] {
                 td { (parts::time(b.at.parse().unwrap_or_default())) }
-                td { (b.kind) @if b.withdrawn { br; small { "untagged since" } } }
+                td { (b.kind) @if b.withdrawn { br; small { "untagged later" } } }
                 td { (parts::text(&b.nvr)) }
                 td { (parts::outcome(b.outcome, b.running)) }
                 td {
@@ -344,9 +346,9 @@ fn settings((name, c): (&Name, &Collection), p: &Package) -> Markup {
                     " (its build tag has no "
                     (absent(c, p).into_iter().map(Name::as_str).collect::<Vec<_>>().join(", ")) ")"
                 } },
-                None => "as the collection",
+                None => "those of the collection",
             } }
-            dt { "Looks at dependencies first" } dd { (yes(!p.skip_resolution)) }
+            dt { "Resolves dependencies first" } dd { (yes(!p.skip_resolution)) }
             @if p.faults > 0 { dt { "Rebuilds in a row without a result" } dd { (p.faults) } }
         }
     }

@@ -1,4 +1,5 @@
-//! `/packages`: a table to sort, filter and search; of one collection in detail, or of all beside each other.
+//! `/packages`: a table of packages to sort, filter and search. It shows one collection in detail,
+//! or all side by side.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +20,7 @@ use crate::web::params::{Order, PackagesQuery, PackagesRequest, SEARCH_CHARS_MAX
 use crate::web::reply::{AsOf, Asked, Content, Refusal, reply};
 use crate::web::{KojiLinks, Site, links, parts};
 
-/// Longest reason in a row, characters.
+/// Longest reason in a row, in characters.
 const REASON: usize = 160;
 
 pub(super) async fn show(
@@ -114,7 +115,7 @@ fn filters(view: &View, of: &[(&Name, &Collection)], wanted: &PackagesRequest) -
     }
 }
 
-/// The head of a column that one can sort by.
+/// Makes the head of a column that can be sorted.
 fn head(wanted: &PackagesRequest, key: SortKey, title: &str, class: &str) -> Markup {
     let mine = wanted.order.key == key;
     let next = Order { key, reversed: mine && !wanted.order.reversed };
@@ -174,7 +175,7 @@ fn row(
         td { (parts::state(p.state)) }
         td.minor {
             @if package.running > 0 { (parts::outcome(None, true)) }
-            @else if package.open_rebuild.is_some() { "on its way" }
+            @else if package.open_rebuild.is_some() { "no task yet" }
         }
         td.minor { @if let Some(b) = last {
             (parts::maybe_link(link(b), b.kind)) " " (parts::outcome(b.outcome, b.running))

@@ -48,14 +48,14 @@ fn known_from_a_repository_only() {
     assert_eq!((&foo["state"], &foo["from_repository_only"]), (&json!("unknown"), &json!(true)));
     assert_eq!(foo["reason"], "1-1.fc99 is in a repository of f99-build, and not known to be tagged into f99");
     let table = said(&["status", "--db", &db]);
-    let counted = "  and 1 known only from a repository (--all lists them): no message told of its tagging";
+    let counted = "  and 1 known only from a repository (--all lists them): no message announced its tagging";
     assert!(table.contains(counted) && !table.contains("  foo "), "{table}");
     for all in [["--all", "--db"], ["--state=unknown", "--db"]] {
         let table = said(&[&["status"], &all[..], &[db.as_str()]].concat());
         assert!(table.contains("  foo ") && !table.contains("known only from a repository (--all"), "{table}");
     }
     let why = said(&["why", "foo", "--db", &db]);
-    assert!(why.contains("there is no hub to ask, so it is resolved and not rebuilt"), "{why}");
+    assert!(why.contains("there is no hub to ask, so it is resolved but not rebuilt"), "{why}");
 }
 
 #[test]
@@ -80,7 +80,7 @@ fn blocked_in_the_build_tag() {
         }
     };
     let db = log(dir.path(), block("f99-build"));
-    let says = "blocked in the build tag f99-build: what is built of it gets into no buildroot";
+    let says = "blocked in the build tag f99-build: its builds get into no buildroot";
     let foo_there = foo(&db);
     assert_eq!((&foo_there["blocked"], &foo_there["remarks"]), (&json!(false), &json!([says])));
     assert!(said(&["why", "foo", "--db", &db]).contains(says));

@@ -143,7 +143,7 @@ async fn pages_go_on_while_the_database_is_away_and_catch_up_when_it_is_back() {
     pages.follower.when(|s| s.seq == Some(later)).await;
     let page = pages.page("/").await;
     assert!(page.contains("/collection/after") && !page.contains("has not answered"));
-    assert_eq!(pages.page("/event/1").await.matches("collection before made").count(), 1);
+    assert_eq!(pages.page("/event/1").await.matches("collection before created").count(), 1);
     pages.stop().await;
 }
 

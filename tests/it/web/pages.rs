@@ -35,7 +35,7 @@ async fn parameters_nobody_knows_are_refused() {
             );
         }
         let answer = pages.get(&format!("{path}?json=yes")).await;
-        assert!(answer.status == 400 && answer.body.contains("`json` is 1 or left out"), "{path}: {}", answer.body);
+        assert!(answer.status == 400 && answer.body.contains("`json` must be 1 or absent"), "{path}: {}", answer.body);
         assert_eq!(pages.get(&format!("{path}?json=1")).await.status, 200, "{path}");
         assert_eq!(pages.get(path).await.status, 200, "{path}");
     }
@@ -215,7 +215,7 @@ async fn a_collection_tells_which_repositories_were_broken_or_passed_over() {
             );
         }
     }
-    let passed = rows.iter().filter(|r| r.contains("passed over: a newer one came")).count();
+    let passed = rows.iter().filter(|r| r.contains("skipped: a newer one came")).count();
     assert!(told + passed > 0, "{told} {passed}: {table}");
     let clean = rows
         .iter()
