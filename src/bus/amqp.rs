@@ -272,8 +272,8 @@ impl AmqpSource {
         let others = found.consumer_count().saturating_sub(1);
         if others > 0 {
             self.looked.lock().unwrap_or_else(PoisonError::into_inner).told = Some(connection);
-            tracing::error!(queue = %queue, others, "somebody else takes messages from our queue, and each message \
-                goes to one of us only; give every log a queue of its own");
+            tracing::error!(queue = %queue, others, "another consumer takes messages from our queue, and each \
+                message reaches only one consumer; give every log a queue of its own");
         }
     }
 
@@ -329,7 +329,7 @@ impl Keeper {
             let since = Instant::now();
             let Some(why) = self.pump(&mut session).await else { return };
             // The next fetch returns this error too, and its caller logs it.
-            tracing::debug!(error = %with_causes(&why), "the message broker's connection ended");
+            tracing::debug!(error = %with_causes(&why), "the connection to the message broker ended");
             self.status.send_modify(|status| status.state = State::Away(why));
             drop(session);
             if since.elapsed() >= MAX_PAUSE {
@@ -361,7 +361,8 @@ impl Keeper {
                     return Some(AmqpError::of(DOING, &self.plan.shown, error));
                 }
                 None => {
-                    let why = format!("the broker ended our consumer: was queue {} deleted?", session.queue);
+                    let why =
+                        format!("the broker ended our consumer; check whether queue {} was deleted", session.queue);
                     return Some(AmqpError::unavailable(DOING, &self.plan.shown, why));
                 }
             }
@@ -378,7 +379,7 @@ impl Keeper {
                 Err(error) => error,
             };
             refusals = if error.class() == Class::Rejected { refusals + 1 } else { 0 };
-            tracing::debug!(error = %with_causes(&error), attempt, "the message broker is still away");
+            tracing::debug!(error = %with_causes(&error), attempt, "the message broker still does not answer");
             let state = if refusals >= REFUSALS_MAX { State::Refused(error) } else { State::Away(error) };
             self.status.send_modify(|status| status.state = state);
         }

@@ -82,7 +82,7 @@ pub enum FedoraMessagingError {
     Wrong {
         /// The file.
         path: PathBuf,
-        /// The setting, and what it should be.
+        /// The setting, and what it must be.
         reason: String,
     },
 }
@@ -111,7 +111,7 @@ impl FedoraMessaging {
     /// Parses the text of such a file.
     ///
     /// # Errors
-    /// Returns a text that names the setting and what it should be, or the line that is not TOML.
+    /// Returns a text that names the setting and what it must be, or the line that is not TOML.
     /// It never repeats the file's text, which may have a password.
     pub fn parse(text: &str, queue: Option<&str>) -> Result<Self, String> {
         let table: Table = toml::from_str(text).map_err(|e| {
@@ -152,7 +152,7 @@ struct Reader {
 
 /// Returns the error text for a value of a wrong type.
 fn wrong(section: &Section<'_>, key: &str, expected: &str, found: &Value) -> String {
-    format!("`{}{key}` should be {expected}, and is {}", section.path, found.type_str())
+    format!("`{}{key}` must be {expected}, but is {}", section.path, found.type_str())
 }
 
 fn taken<'a, T>(
@@ -180,7 +180,7 @@ impl Reader {
 
     fn unknown(&mut self, section: &Section<'_>, known: &[&str]) {
         for key in section.table.keys().filter(|key| !known.contains(&key.as_str())) {
-            self.warnings.push(format!("`{}{key}` is not known and was passed over", section.path));
+            self.warnings.push(format!("`{}{key}` is not known and was ignored", section.path));
         }
     }
 
@@ -235,7 +235,12 @@ impl Reader {
             }
             (None, [name]) => name,
             (None, []) => "",
-            (None, names) => return Err(format!("say which of the queues is ours: {}", names.join(", "))),
+            (None, names) => {
+                return Err(format!(
+                    "choose one of the queues (`--queue`, or `queue` in `[bus]`): {}",
+                    names.join(", ")
+                ));
+            }
         };
         let mut queue = Queue::durable(name);
         queue.passive = passive && !name.is_empty();
@@ -254,8 +259,8 @@ impl Reader {
         if !queue.passive && (!queue.durable || queue.exclusive || queue.auto_delete) {
             let name = if queue.name.is_empty() { "named by the broker" } else { &queue.name };
             self.warnings.push(format!(
-                "the queue ({name}) does not outlive the connection or the broker: what is sent while we are away is \
-                 only found by asking the hub; a durable one keeps it"
+                "the queue ({name}) is lost with the connection or the broker: messages that are sent meanwhile are \
+                    found only by asking the hub; a durable queue keeps them"
             ));
         }
         Ok(queue)
@@ -286,14 +291,16 @@ impl Reader {
             let routing_keys = keys.iter().map(text).collect::<Result<Vec<_>, _>>()?;
             if routing_keys.iter().any(|key| key == "#") {
                 self.warnings.push(format!(
-                    "the routing key `#` brings everything on {exchange}; without [[bindings]] only what Koji says is \
-                        asked for"
+                    "the routing key `#` brings every message of {exchange}; without [[bindings]], only Koji's \
+                        messages are requested"
                 ));
             }
             bindings.push(Binding { exchange, routing_keys });
         }
         if bindings.is_empty() {
-            self.warnings.push(format!("no binding is for queue {queue}: whoever runs the broker must have made them"));
+            self.warnings.push(format!(
+                "no binding is for queue {queue}: the administrators of the broker must have created its bindings"
+            ));
         }
         Ok(bindings)
     }
@@ -307,11 +314,11 @@ impl Reader {
         let Some(count) = taken(&qos, "prefetch_count", "a number", Value::as_integer)? else { return Ok(PREFETCH) };
         match u16::try_from(count) {
             Ok(count @ 1..=PREFETCH_MAX) => Ok(count),
-            _ if count < 0 => Err(format!("`qos.prefetch_count` should be 1 to {PREFETCH_MAX}, and is {count}")),
+            _ if count < 0 => Err(format!("`qos.prefetch_count` must be from 1 to {PREFETCH_MAX}, but is {count}")),
             // In that file, 0 means no limit.
             _ => {
                 self.warnings.push(format!(
-                    "`qos.prefetch_count` is {count}, and {PREFETCH_MAX} is used: the most there may be"
+                    "`qos.prefetch_count` is {count}, but {PREFETCH_MAX} is used, the largest possible value"
                 ));
                 Ok(PREFETCH_MAX)
             }
@@ -369,7 +376,7 @@ mod tests {
         let queue = &amqp.queue;
         assert_eq!((queue.name.as_str(), queue.durable, queue.exclusive, queue.auto_delete), ("", false, true, true));
         assert_eq!(file.warnings.len(), 1, "{:?}", file.warnings);
-        assert!(file.warnings[0].contains("does not outlive"), "{:?}", file.warnings);
+        assert!(file.warnings[0].contains("is lost with"), "{:?}", file.warnings);
     }
 
     #[test]
@@ -413,7 +420,7 @@ mod tests {
     fn one_of_several_queues_is_chosen() {
         let text = "[queues.a]\ndurable = false\n[queues.b]\n";
         let error = FedoraMessaging::parse(text, None).unwrap_err();
-        assert_eq!(error, "say which of the queues is ours: a, b");
+        assert_eq!(error, "choose one of the queues (`--queue`, or `queue` in `[bus]`): a, b");
         let queue = |name| FedoraMessaging::parse(text, Some(name)).unwrap().amqp.queue;
         assert!(!queue("a").durable && queue("b").durable);
         assert_eq!(queue("elsewhere"), Queue::durable("elsewhere"));
@@ -428,7 +435,7 @@ mod tests {
     #[case("[qos]\nprefetch_size = 5", "`qos.prefetch_size` is not used")]
     #[case("[qos]\nprefetch_count = 0", "1000 is used")]
     #[case("[qos]\nprefetch_count = 70000", "1000 is used")]
-    #[case("[[bindings]]\nrouting_keys = ['#']", "brings everything")]
+    #[case("[[bindings]]\nrouting_keys = ['#']", "brings every message")]
     #[case("[queues.q]\n[[bindings]]\nqueue = 'r'\nrouting_keys = ['k']", "no binding is for queue q")]
     #[case("amqp_url = 'amqp://'\n[tls]\nca_cert = 'x'", "`tls` is not used")]
     fn what_is_odd_is_warned_about(#[case] text: &str, #[case] warning: &str) {
@@ -437,26 +444,26 @@ mod tests {
     }
 
     #[rstest]
-    #[case("amqp_url = 1", "`amqp_url` should be a text in quotes, and is integer")]
-    #[case("passive_declares = 'yes'", "`passive_declares` should be true or false, and is string")]
-    #[case("tls = 'x'", "`tls` should be a table, and is string")]
-    #[case("[tls]\nca_cert = false", "`tls.ca_cert` should be a text in quotes, and is boolean")]
+    #[case("amqp_url = 1", "`amqp_url` must be a text in quotes, but is integer")]
+    #[case("passive_declares = 'yes'", "`passive_declares` must be true or false, but is string")]
+    #[case("tls = 'x'", "`tls` must be a table, but is string")]
+    #[case("[tls]\nca_cert = false", "`tls.ca_cert` must be a text in quotes, but is boolean")]
     #[case("[tls]\ncertfile = 'x'", "`tls.certfile` needs `tls.keyfile`")]
     #[case("[tls]\nkeyfile = 'x'", "`tls.keyfile` needs `tls.certfile`")]
-    #[case("[queues]\nq = 1", "`queues.q` should be a table, and is integer")]
-    #[case("[queues.q]\ndurable = 1", "`queues.q.durable` should be true or false, and is integer")]
-    #[case("[queues.q]\narguments = []", "`queues.q.arguments` should be a table, and is array")]
-    #[case("bindings = {}", "`bindings` should be a list of tables ([[bindings]]), and is table")]
-    #[case("bindings = [1]", "`bindings[0]` should be a table, and is integer")]
+    #[case("[queues]\nq = 1", "`queues.q` must be a table, but is integer")]
+    #[case("[queues.q]\ndurable = 1", "`queues.q.durable` must be true or false, but is integer")]
+    #[case("[queues.q]\narguments = []", "`queues.q.arguments` must be a table, but is array")]
+    #[case("bindings = {}", "`bindings` must be a list of tables ([[bindings]]), but is table")]
+    #[case("bindings = [1]", "`bindings[0]` must be a table, but is integer")]
     #[case("[[bindings]]", "`bindings[0].routing_keys` is missing")]
-    #[case("[[bindings]]\nrouting_keys = 'a'", "`bindings[0].routing_keys` should be a list of texts, and is string")]
-    #[case("[[bindings]]\nrouting_keys = [1]", "`bindings[0].routing_keys` should be a list of texts, and is integer")]
+    #[case("[[bindings]]\nrouting_keys = 'a'", "`bindings[0].routing_keys` must be a list of texts, but is string")]
+    #[case("[[bindings]]\nrouting_keys = [1]", "`bindings[0].routing_keys` must be a list of texts, but is integer")]
     #[case(
         "[client_properties]\napp = {}",
-        "`client_properties.app` should be a text, a number or a list of texts, and is table"
+        "`client_properties.app` must be a text, a number or a list of texts, but is table"
     )]
-    #[case("[qos]\nprefetch_count = 'x'", "`qos.prefetch_count` should be a number, and is string")]
-    #[case("[qos]\nprefetch_count = -1", "`qos.prefetch_count` should be 1 to 1000, and is -1")]
+    #[case("[qos]\nprefetch_count = 'x'", "`qos.prefetch_count` must be a number, but is string")]
+    #[case("[qos]\nprefetch_count = -1", "`qos.prefetch_count` must be from 1 to 1000, but is -1")]
     #[case("amqp_url = 'https://x'", "found the scheme `https`")]
     fn what_is_wrong_is_said(#[case] text: &str, #[case] expected: &str) {
         let error = FedoraMessaging::parse(text, None).unwrap_err();

@@ -6,12 +6,12 @@ pub(super) fn what_is(line: &[u8], reason: &str) -> String {
     let known = match line {
         _ if line.starts_with(b"SQLite format 3\0") => "an SQLite database; if it is a log, give it with --db",
         _ if has("\"koschei_attachment\"") || (has("\"specversion\"") && has("\"chainhash\"")) => {
-            "what `koschei log export` wrote; take it with `koschei log import`"
+            "the output of `koschei log export`; import it with `koschei log import`"
         }
         _ if has("\"specversion\"") => "CloudEvents, as `koschei history --json` prints them",
         _ if has("\"command\"") && has("\"decided_at\"") => "rebuild commands, as `koschei commands` delivers them",
-        b"{" => "JSON over several lines; if it is messages, bring each into a line of its own (`jq -c .`)",
-        [b'[', ..] => "a JSON list; if it is messages, bring each into a line of its own (`jq -c '.[]'`)",
+        b"{" => "JSON over several lines; if it holds messages, put each on a line of its own (`jq -c .`)",
+        [b'[', ..] => "a JSON list; if it holds messages, put each on a line of its own (`jq -c '.[]'`)",
         [b'<', ..] => "XML or HTML",
         [0x7f, b'E', b'L', b'F', ..] => "a program",
         [b'P', b'K', 3, 4, ..] => "a zip archive",

@@ -70,8 +70,8 @@ pub enum JetStreamError {
     },
     /// A stream or consumer of that name exists with other settings.
     #[error(
-        "use {what}: its {field} is {found}, and should be {expected}; use another name, or delete it if nobody else \
-            needs it"
+        "use {what}: its {field} is {found}, but must be {expected}; use another name, or delete it if nothing else \
+            uses it"
     )]
     Mismatch {
         /// Stream or consumer, with its name.
@@ -102,9 +102,9 @@ pub enum JetStreamError {
     },
     /// A stream for commands forgets their ids too soon.
     #[error(
-        "publish commands to stream {stream}: it forgets their ids after {found:?}, so that one sent again after an \
-         outage would stand in it twice; let it remember them for a day: `nats stream edit {stream} --dupe-window=24h` \
-         (its messages must be kept as long)"
+        "publish commands to stream {stream}: it forgets their ids after {found:?}, so a command that is sent again \
+            after an outage would be in it twice; make it remember ids for a day: `nats stream edit {stream} \
+            --dupe-window=24h` (its messages must be kept as long)"
     )]
     Window {
         /// The stream.
@@ -114,7 +114,8 @@ pub enum JetStreamError {
     },
     /// Somebody deleted the consumer, alone or with its stream. It is made again in a moment.
     #[error(
-        "take messages from consumer {consumer} of stream {stream}: it was deleted, or its stream was; it is made again"
+        "take messages from consumer {consumer} of stream {stream}: the consumer or its stream was deleted; it is \
+            created again"
     )]
     Gone {
         /// The stream.
@@ -123,7 +124,7 @@ pub enum JetStreamError {
         consumer: String,
     },
     /// A command is larger than the server accepts.
-    #[error("publish command {id}: {size} bytes are more than the server takes ({limit})")]
+    #[error("publish command {id}: its {size} bytes are more than the server accepts ({limit})")]
     TooLarge {
         /// Id of the command.
         id: String,
@@ -199,8 +200,8 @@ impl Connection {
         let url = server.shown();
         let client = connected.map_err(|e| match e.kind() {
             ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation => {
-                let why = "it does not let us in: check user and password, token or credentials, in the address or by \
-                           --nats-user, --nats-token-file, --nats-credentials";
+                let why = "the server refuses the login: check user and password, token or credentials, in the \
+                    address or by --nats-user, --nats-token-file, --nats-credentials";
                 JetStreamError::Login { url: url.clone(), why: why.to_owned() }
             }
             _ => unavailable("connect to NATS", &url, e),
@@ -234,7 +235,7 @@ impl Connection {
                 };
                 is_new = true;
                 let made = self.context.create_stream(wanted.clone()).await;
-                made.map_err(|e| self.unavailable(format!("make stream {name}"), e))?;
+                made.map_err(|e| self.unavailable(format!("create stream {name}"), e))?;
                 let stream = self.context.get_stream(name).await.map_err(|e| self.unavailable(doing(), e))?;
                 let settings = |c: &stream::Config| {
                     let (storage, size) = (c.storage, c.max_message_size);

@@ -77,8 +77,8 @@ pub enum RecordingError {
     },
     /// The file ends inside a line or inside the compressed data.
     #[error(
-        "read recording {} to its end: it stops inside line {line}, which begins at byte {offset} (unpacked); \
-         the lines before it were taken; get the whole file and ingest it again, nothing is taken twice",
+        "read recording {} to its end: it stops inside line {line}, which begins at byte {offset} (unpacked); the \
+            lines before it were ingested; get the whole file and ingest it again: no message is ingested twice",
         path.display()
     )]
     Truncated {
@@ -92,7 +92,7 @@ pub enum RecordingError {
     /// The compressed data are invalid.
     #[error(
         "unpack recording {} beyond line {line}, which begins at byte {offset} (unpacked); the lines before it were \
-            taken",
+            ingested",
         path.display()
     )]
     Corrupt {
@@ -108,8 +108,8 @@ pub enum RecordingError {
     },
     /// The compressed data unpack to far more than any recording would.
     #[error(
-        "unpack recording {}: {packed} bytes have become {unpacked}, by line {line}, which no recording does; \
-         if it is one, unpack it and ingest the plain file",
+        "unpack recording {}: {packed} bytes have become {unpacked} by line {line}, which is too much for a \
+            recording; if it is one, unpack it and ingest the plain file",
         path.display()
     )]
     Bomb {

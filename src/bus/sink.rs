@@ -252,7 +252,7 @@ impl FileSink {
             Err(e) if e.kind() == io::ErrorKind::NotFound => (),
             Err(e) => return Err(failed(e)),
         }
-        tracing::warn!(path = %self.path.display(), "the file of commands was moved or deleted; another one is begun \
+        tracing::warn!(path = %self.path.display(), "the file of commands was moved or deleted; a new one is created \
             in its place");
         let mut other = Self::open(&self.path)?;
         other.sent.extend(self.sent.drain());

@@ -13,18 +13,18 @@ const BYTES_MAX: usize = 16 << 10;
 
 /// Options that we set ourselves and the configuration may not set, each with the reason.
 const OURS: [(&str, &str); 13] = [
-    ("scratch", "every build of ours is a scratch build"),
+    ("scratch", "Koschei submits only scratch builds"),
     ("draft", "a scratch build cannot be a draft"),
-    ("repo_id", "it is the repository that was resolved; `bind_repo` of the hub says whether it goes along"),
+    ("repo_id", "the repository is the one that was resolved; `bind_repo` of the hub says whether it is sent"),
     ("event_id", "builds run in the repository that was resolved, not in an earlier one"),
     ("wait_repo", "builds run in the repository that was resolved, not in a later one"),
     ("wait_builds", "builds run in the repository that was resolved, not in a later one"),
-    ("custom_user_metadata", "our decision's id is in it, by which our tasks are known"),
+    ("custom_user_metadata", "it holds the id of the decision, by which Koschei recognises its tasks"),
     ("arch_override", "it comes from `arches` and from packages' `arch_override`"),
-    ("src", "it is an argument of the call and no option: the package's source"),
-    ("target", "it is an argument of the call and no option: `target` of the collection"),
-    ("priority", "it is an argument of the call and no option: `task_priority` of the policy"),
-    ("channel", "it is an argument of the call and no option, and only administrators may give it"),
+    ("src", "it is an argument of the call, not an option: the source of the package"),
+    ("target", "it is an argument of the call, not an option: `target` of the collection"),
+    ("priority", "it is an argument of the call, not an option: `task_priority` of the policy"),
+    ("channel", "it is an argument of the call, not an option, and only administrators may give it"),
     ("__starstar", "it marks arguments by name"),
 ];
 

@@ -186,14 +186,14 @@ impl ServeConfig {
     pub fn check(&self) -> Result<(), String> {
         if !(1..=CONNECTIONS_MAX).contains(&self.connections_max) {
             let given = self.connections_max;
-            return Err(format!("`connections_max` is {given}: from 1 to {CONNECTIONS_MAX}"));
+            return Err(format!("`connections_max` is {given}, but must be from 1 to {CONNECTIONS_MAX}"));
         }
         if self.connections_per_peer == 0 {
-            return Err("`connections_per_peer` is 0: at least 1".to_owned());
+            return Err("`connections_per_peer` is 0, but must be at least 1".to_owned());
         }
         for (key, secs) in [("idle_secs", self.idle_secs), ("write_secs", self.write_secs)] {
             if !(1..=WAIT_SECS_MAX).contains(&secs) {
-                return Err(format!("`{key}` is {secs}: from 1 to {WAIT_SECS_MAX}"));
+                return Err(format!("`{key}` is {secs}, but must be from 1 to {WAIT_SECS_MAX}"));
             }
         }
         Ok(())
@@ -214,13 +214,13 @@ impl HubConfig {
             return Err(format!("{at}: give a koji `profile`, or `server` and `topurl`"));
         }
         if self.profile.is_none() && self.topurl.is_none() {
-            return Err(format!("{at}: `topurl` is missing: repositories are read from there"));
+            return Err(format!("{at}: `topurl` is missing; set it, because repositories are read from there"));
         }
         if self.auth == Some(AuthName::Certificate) && self.cert.is_none() && self.profile.is_none() {
             return Err(format!("{at}: `auth = \"certificate\"` needs `cert`"));
         }
         if self.poll_secs == 0 || self.reconcile_secs < self.poll_secs {
-            return Err(format!("{at}: `poll_secs` must be at least 1 and `reconcile_secs` no less than that"));
+            return Err(format!("{at}: `poll_secs` must be at least 1, and `reconcile_secs` at least `poll_secs`"));
         }
         if !(1..=64).contains(&self.files_at_once) {
             return Err(format!("{at}: `files_at_once` is {}, must be between 1 and 64", self.files_at_once));

@@ -23,8 +23,8 @@ pub fn listen_address(text: &str) -> Result<SocketAddr, String> {
     let bad = || {
         let given = shown(text);
         format!(
-            "`{given}` is nowhere to listen: write 127.0.0.1:8080, [::1]:8080, localhost:8080 or 8080 (this machine \
-                only), 0.0.0.0:8080 (reached from everywhere)"
+            "`{given}` is not an address to listen at; write 127.0.0.1:8080, [::1]:8080, localhost:8080 or 8080 \
+                (this machine only), 0.0.0.0:8080 (reached from everywhere)"
         )
     };
     let (host, port) = text.rsplit_once(':').ok_or_else(bad)?;

@@ -186,25 +186,31 @@ impl Config {
             ));
         }
         if self.resolve_check_percent > 100 {
-            return Err(format!("`resolve_check_percent` is {}: it is of a hundred", self.resolve_check_percent));
+            return Err(format!(
+                "`resolve_check_percent` is {}, but must be from 0 to 100",
+                self.resolve_check_percent
+            ));
         }
         let allowed = self.policy.build_arches.iter().try_for_each(|a| check_name(a, &[]));
         allowed.map_err(|e| format!("`build_arches` of the policy: {e}"))?;
         if !(1..=CLOCK_TOLERANCE_SECS_MAX).contains(&self.clock_tolerance_secs) {
             return Err(format!(
-                "`clock_tolerance_secs` is {}: from 1 to {CLOCK_TOLERANCE_SECS_MAX}, a month",
+                "`clock_tolerance_secs` is {}, but must be from 1 to {CLOCK_TOLERANCE_SECS_MAX} (a month)",
                 self.clock_tolerance_secs
             ));
         }
         if self.raw_days > RAW_DAYS_MAX {
-            return Err(format!("`raw_days` is {}: at most {RAW_DAYS_MAX}, a hundred years", self.raw_days));
+            return Err(format!(
+                "`raw_days` is {}, but must be at most {RAW_DAYS_MAX} (a hundred years)",
+                self.raw_days
+            ));
         }
         self.serve.check()?;
         build_opts::check(&self.build_opts)?;
         for (i, hub) in self.hubs.iter().enumerate() {
             hub.check()?;
             if self.hubs.iter().skip(i + 1).any(|other| other.name == hub.name) {
-                return Err(format!("hub `{}` is there twice", hub.name));
+                return Err(format!("hub `{}` is defined twice", hub.name));
             }
         }
         for c in &self.collections {
@@ -217,8 +223,8 @@ impl Config {
             let mut seen = std::collections::BTreeSet::new();
             if (c.build_tag.is_none() || c.dest_tag.is_none()) && (c.target.is_none() || self.hubs.is_empty()) {
                 return Err(format!(
-                    "{at}: `build_tag` and `dest_tag` are needed; with a `[[hub]]` a `target` will do, whose tags the \
-                        hub tells"
+                    "{at}: give `build_tag` and `dest_tag`; with a `[[hub]]`, `target` is enough, because the hub \
+                        names its tags"
                 ));
             }
             let on = c.hub.as_ref().unwrap_or(&self.default_hub);
@@ -234,17 +240,17 @@ impl Config {
                 let b = b.settings().map_err(|e| format!("{at}: {e}"))?;
                 b.check(&Hub::new(on)).map_err(|e| format!("{at}: {e}"))?;
                 if !self.hubs.is_empty() && !self.hubs.iter().any(|h| h.name == b.hub.as_str()) {
-                    return Err(format!("{at}: it builds on `{}`, and there is no `[[hub]]` of that name", b.hub));
+                    return Err(format!("{at}: it builds on `{}`, but there is no `[[hub]]` of that name", b.hub));
                 }
             }
             if let Some(both) = c.track.iter().find(|n| c.untrack.contains(n)) {
-                return Err(format!("{at}: `{both}` stands in `track` and in `untrack`"));
+                return Err(format!("{at}: `{both}` is in both `track` and `untrack`"));
             }
             if let Some(p) = c.packages.iter().find(|p| !seen.insert(&p.name)) {
-                return Err(format!("{at}: package `{}` is there twice", p.name));
+                return Err(format!("{at}: package `{}` is defined twice", p.name));
             }
             if !names.insert(&c.name) {
-                return Err(format!("{at} is there twice"));
+                return Err(format!("{at} is defined twice"));
             }
             if !(0.0..=COEFFICIENT_MAX).contains(&c.coefficient) {
                 return Err(format!(
@@ -365,7 +371,7 @@ mod tests {
         assert!(said("[policy]\nt0_hours = 200").contains("t0_hours"));
         assert!(said("build_opts = { repo_id = 7 }").contains("`build_opts.repo_id` cannot be set"));
         let own = "[[collection]]\nname='a'\nbuild_tag='b'\ndest_tag='c'\nbuild_opts = { scratch = false }";
-        assert!(said(own).contains("collection `a`: `build_opts.scratch` cannot be set: every build of ours"));
+        assert!(said(own).contains("collection `a`: `build_opts.scratch` cannot be set: Koschei submits only"));
         assert!(said("service_user = ''").contains("service_user"));
         let twice = "[[collection]]\nname='a'\nbuild_tag='b'\ndest_tag='c'\n".repeat(2);
         assert!(said(&twice).contains("twice"));

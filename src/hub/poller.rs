@@ -208,15 +208,15 @@ impl Poller {
                     let text = crate::model::causes::with_causes(&e);
                     match e.class() {
                         _ if !trouble.is_new(&text) => {
-                            tracing::debug!(hub = %self.hub, error = %text, "the hub is still away");
+                            tracing::debug!(hub = %self.hub, error = %text, "the hub still does not answer");
                         }
                         Class::Unavailable => {
                             tracing::warn!(hub = %self.hub, error = %text, "the hub does not answer; hints wait; \
                                 {}", e.remedy());
                         }
                         _ => {
-                            tracing::error!(hub = %self.hub, error = %text, "looking at the hub does not work; hints \
-                                wait; {}", e.remedy());
+                            tracing::error!(hub = %self.hub, error = %text, "the hub cannot be read; hints wait; \
+                                {}", e.remedy());
                         }
                     }
                     self.metrics.hub_up(self.hub.as_str(), false);

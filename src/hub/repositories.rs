@@ -180,7 +180,7 @@ impl Fetching {
                         repo = %w.repo.repo_id,
                         attempt = w.attempts,
                         error = %text,
-                        "the content of a repository cannot be had"
+                        "the content of a repository cannot be read"
                     );
                     let hopeless = e.class() != Class::Unavailable;
                     if !w.told && (hopeless || w.attempts >= TELL_AFTER) {

@@ -141,20 +141,20 @@ impl Submitter {
                 Err(Stopped::Ending) => return,
                 Err(Stopped::Paused) => {
                     memory.unsure = true;
-                    tracing::info!(hub = %self.hub, "submissions were paused while a rebuild was on its way; whether \
-                        the hub has it is looked up");
+                    tracing::info!(hub = %self.hub, "submissions were paused while a rebuild was being submitted; \
+                        the hub is asked whether it has the task");
                 }
                 Err(other) => {
                     let (class, text, remedy) = match &other {
                         Stopped::Hub(e) => (e.class(), crate::model::causes::with_causes(e), e.remedy()),
-                        Stopped::Log(e) => (e.class(), crate::model::causes::with_causes(e), "see to the database"),
+                        Stopped::Log(e) => (e.class(), crate::model::causes::with_causes(e), "check the database"),
                         Stopped::TooMany => (
                             Class::Broken,
                             format!(
                                 "more than {} tasks of our user since the oldest waiting decision",
                                 SEARCH_PAGE * SEARCH_PAGES
                             ),
-                            "cancel rebuilds that wait (`koschei admin cancel`), or have others use another user",
+                            "cancel waiting rebuilds (`koschei admin cancel`), or let others use another user",
                         ),
                         Stopped::Paused | Stopped::Ending => continue,
                     };
@@ -254,7 +254,7 @@ impl Submitter {
             tracing::error!(
                 command = %command.id,
                 error = %crate::model::causes::with_causes(&e),
-                "a command in the outbox cannot be read and is passed over"
+                "a command in the outbox cannot be read and is ignored"
             );
             self.log.mark_sent(&[command.id]).await.map_err(Box::new)?;
         }
@@ -346,7 +346,7 @@ impl Submitter {
                     hub = %self.hub,
                     task = %command.task_id,
                     error = %crate::model::causes::with_causes(&e),
-                    "the hub does not let us cancel"
+                    "the hub refuses to cancel a task"
                 );
                 Ok(())
             }
@@ -382,13 +382,13 @@ impl Submitter {
             }
             memory.requested.push((tag.clone(), now));
             match self.session.ask(request_repo(&tag)).await {
-                Ok(()) => tracing::info!(hub = %self.hub, tag = %tag, "asked for a repository"),
+                Ok(()) => tracing::info!(hub = %self.hub, tag = %tag, "requested a repository"),
                 Err(e) if is_refusal(&e) => {
                     tracing::warn!(
                         hub = %self.hub,
                         tag = %tag,
                         error = %crate::model::causes::with_causes(&e),
-                        "the hub makes no repository for us"
+                        "the hub refuses to create a repository"
                     );
                 }
                 Err(e) => return Err(e.into()),

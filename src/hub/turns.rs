@@ -131,7 +131,7 @@ impl Writer {
                 collection = %edit.collection,
                 build_tag = %build_tag,
                 dest_tag = %dest_tag,
-                "its target leads elsewhere now, and the collection with it"
+                "its target now has other tags, and the collection uses them"
             );
             let seq = self.push(edit.into(), Source::Engine, Some(cause), Some(cause));
             self.settle(seq).await?;
@@ -174,7 +174,7 @@ impl Writer {
                         hub = %hub,
                         buildroot = arch.buildroot,
                         error = %crate::model::causes::with_causes(&e),
-                        "a buildroot cannot be kept"
+                        "a buildroot cannot be stored"
                     );
                     continue;
                 }

@@ -52,7 +52,10 @@ pub async fn hand_over(
         commands.iter().map(|c| OutgoingCommand { id: c.id.clone(), json: c.payload.clone() }).collect();
     let sent = sink.send(&out).await?;
     if sent.repeated > 0 {
-        tracing::info!(commands = sent.repeated, "these had left before it was noted; the receiver has them once");
+        tracing::info!(
+            commands = sent.repeated,
+            "these commands were delivered before that was stored; the receiver has each of them once"
+        );
     }
     let ids: Vec<String> = commands.into_iter().map(|c| c.id).collect();
     log.mark_sent(&ids).await?;

@@ -90,11 +90,10 @@ impl Patience {
         let (what, meanwhile) = (self.what, self.meanwhile);
         let text = with_causes(error);
         match error.class() {
-            _ if !self.trouble.is_new(&text) => tracing::debug!(error = %text, "{what} is still away"),
+            _ if !self.trouble.is_new(&text) => tracing::debug!(error = %text, "{what} still does not answer"),
             Class::Unavailable => tracing::warn!(error = %text, "{what} does not answer; {meanwhile}"),
             _ => {
-                tracing::error!(error = %text, "{what} does not do what it is asked; {meanwhile}, and it is asked \
-                    again")
+                tracing::error!(error = %text, "{what} answers with an error; {meanwhile}, and the call is repeated")
             }
         }
         if let Some(readiness) = &self.readiness {

@@ -113,7 +113,7 @@ pub(crate) async fn receive(log: &impl EventLog, batch: &[Incoming]) -> Result<V
             Ok(one) => one.into_iter().next(),
             Err(e @ ReceiveError::TooLong { .. }) => {
                 let text = crate::model::causes::with_causes(&e);
-                tracing::error!(message = %message.id, error = %text, "a message cannot be kept");
+                tracing::error!(message = %message.id, error = %text, "a message cannot be stored");
                 None
             }
             Err(e) => return Err(e),

@@ -84,7 +84,7 @@ fn secure(url: &Url) -> Url {
     };
     let mut url = url.clone();
     if url.scheme() == "http" && !loopback && url.set_scheme("https").is_err() {
-        tracing::warn!("{url} cannot be spoken with by TLS");
+        tracing::warn!("{url} cannot be reached by TLS");
     }
     url
 }

@@ -37,8 +37,8 @@ impl StoreErrorKind {
                     again"
             }
             Self::Full => {
-                "no space left on the database's disk; free some: a running service then goes on by itself, other \
-                    commands are started again; everything committed is kept"
+                "no space left on the database's disk; free some: a running service then continues by itself, other \
+                    commands must be run again; everything committed is kept"
             }
             Self::ReadOnly => "the database does not accept writes; check permissions of the file and its directory",
             Self::Unreachable => "the database cannot be reached; check path or URL, permissions, server and disk",
@@ -47,12 +47,12 @@ impl StoreErrorKind {
                     verify`"
             }
             Self::Moved => {
-                "the database's file was moved, deleted or replaced while it was open, so that nothing is kept any \
-                 more; put it back together with its -wal file, or decide which one counts, and start again"
+                "the database's file was moved, deleted or replaced while it was open, so nothing is stored any \
+                    more; put it back with its -wal file, or decide which one counts, and start again"
             }
             Self::Denied => {
-                "the database does not let our role do that, or does not show it the schema or table; grant what is \
-                 named below (GRANT … TO the role in the URL), or make the role the owner of the database"
+                "the role may not do that, or cannot see the schema or table; grant what is named below (GRANT … TO \
+                    the role in the URL), or make the role the owner of the database"
             }
             Self::Pooled => {
                 "a pooler gives one connection to several clients; set pool_mode = session for this database, or \
@@ -177,13 +177,13 @@ pub enum OpenError {
         parameter: String,
     },
     /// There is no log, and the options do not allow to create one.
-    #[error("open log `{url}`: there is none; check the path, or make one with `koschei ingest`")]
+    #[error("open log `{url}`: it does not exist; check the path, or create it with `koschei ingest`")]
     Missing {
         /// Address of the log.
         url: String,
     },
     /// The database is empty and was opened for reading.
-    #[error("open log `{url}`: the database is empty; `koschei serve`, `follow` and `ingest` make a log in it")]
+    #[error("open log `{url}`: the database is empty; `koschei serve`, `follow` and `ingest` create a log in it")]
     Empty {
         /// Address of the log.
         url: String,
@@ -199,9 +199,9 @@ pub enum OpenError {
     },
     /// The SQLite database is empty, but it had a write-ahead log.
     #[error(
-        "open log `{url}`: it is empty, and its write-ahead log `{url}-wal` is missing; it was copied without it, \
-         perhaps. Copy logs with `sqlite3 LOG \"VACUUM INTO 'COPY'\"` or `koschei log export`; if this one never held \
-         anything, delete it"
+        "open log `{url}`: it is empty, and its write-ahead log `{url}-wal` is missing; perhaps the log was copied \
+            without it. Copy logs with `sqlite3 LOG \"VACUUM INTO 'COPY'\"` or `koschei log export`; if this one \
+            never held anything, delete it"
     )]
     LacksWal {
         /// Address of the log.
@@ -209,8 +209,8 @@ pub enum OpenError {
     },
     /// An import did not finish and left only a part.
     #[error(
-        "open log `{url}`: it holds only a part of what was to be imported, up to event {whole}; import the same \
-         export again (`koschei log import` goes on where it ended), or remove the log"
+        "open log `{url}`: its import is unfinished, the export ends at event {whole}; import the same export again \
+            (`koschei log import` continues where it stopped), or remove the log"
     )]
     Unfinished {
         /// Address of the log.
@@ -220,9 +220,9 @@ pub enum OpenError {
     },
     /// A pooler without sessions is between program and server.
     #[error(
-        "open log `{url}`: a pooler is between that has no sessions (pgbouncer with pool_mode = transaction or \
-         statement), or takes no options from the URL; set pool_mode = session for this database, or connect to the \
-         server itself"
+        "open log `{url}`: a pooler in between has no sessions (pgbouncer with pool_mode = transaction or \
+            statement), or accepts no options from the URL; set pool_mode = session for this database, or connect to \
+            the server itself"
     )]
     Pooled {
         /// Address of the log.
@@ -255,8 +255,8 @@ pub enum OpenError {
     },
     /// The role may not create tables.
     #[error(
-        "open log `{url}`: role `{role}` may not make tables in schema `{schema}`, as is usual since PostgreSQL 15; \
-         `GRANT USAGE, CREATE ON SCHEMA {schema} TO {role}`, or make the role the owner of the database"
+        "open log `{url}`: role `{role}` may not create tables in schema `{schema}`, as is usual since PostgreSQL \
+            15; `GRANT USAGE, CREATE ON SCHEMA {schema} TO {role}`, or make the role the owner of the database"
     )]
     MayNotCreate {
         /// Address of the log.
@@ -427,8 +427,7 @@ pub enum AppendError {
     /// A person was erased since the caller looked up the ids in the events. One of these ids may
     /// be that person's. Look them up again.
     #[error(
-        "append: a person was erased meanwhile; their stand-in must not be used again, so what was to be appended is \
-            made anew"
+        "append: a person was erased meanwhile; their stand-in must not be used again, so the commit is made again"
     )]
     Erased,
     /// The records do not follow each other without a gap.

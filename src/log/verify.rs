@@ -33,7 +33,7 @@ pub struct VerifyReport {
 #[derive(Debug, thiserror::Error)]
 pub enum VerifyError {
     /// The log is damaged.
-    #[error("verify event {seq}: {damage}; everything before it is as it was written")]
+    #[error("verify event {seq}: {damage}; everything before it is unchanged")]
     Damaged {
         /// The first event where the damage shows.
         seq: Seq,
@@ -65,8 +65,7 @@ pub enum Damage {
     },
     /// The event, or the one before it, was changed, inserted or swapped.
     #[error(
-        "its hash is {found} but follows as {expected} from its content and its predecessor; it was changed, inserted \
-            or moved"
+        "its hash is {found}, but its content and its predecessor give {expected}; it was changed, inserted or moved"
     )]
     Hash {
         /// The hash as computed.
@@ -89,7 +88,7 @@ pub enum Damage {
         problem: String,
     },
     /// The same fact was appended before, so something was counted twice.
-    #[error("its fact stands in the log already, as event {first}")]
+    #[error("its fact is already in the log, as event {first}")]
     Fact {
         /// The first event with that fact.
         first: Seq,

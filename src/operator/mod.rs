@@ -26,7 +26,7 @@ pub const TOPIC: &str = "koschei.operator";
 pub const RETRY_TOPIC: &str = "koschei.operator.retry";
 /// Most messages named in one retry request.
 pub const RETRIES_MAX: usize = 500;
-/// Source name in the inbox.
+/// Name of the source in the inbox.
 pub const SOURCE: &str = "operator";
 /// Longest interval at which the process that works on a log reads operators' words. A word thus
 /// takes effect within a second.

@@ -32,8 +32,8 @@ pub async fn keep(log: impl EventLog, days: u32, stop: CancellationToken) {
             pruned = log.prune_raw(kept_since(clock::now(), days)) => match pruned {
                 Ok(0) => {}
                 Ok(bodies) => tracing::info!(bodies, days, "bodies of old messages were deleted"),
-                Err(e) => tracing::warn!(error = %with_causes(&e), "bodies of old messages could not be deleted; in an \
-                    hour again"),
+                Err(e) => tracing::warn!(error = %with_causes(&e), "bodies of old messages could not be deleted; \
+                    trying again in an hour"),
             },
         }
         tokio::select! {

@@ -79,7 +79,7 @@ impl Service {
     /// Fails if waiting does not help: the log is damaged or has another writer.
     pub async fn run(mut self, mut ready: impl FnMut()) -> Result<(), LogError> {
         let mut number = 0;
-        let mut patience = Patience::new("the database", "what is not in the log waits")
+        let mut patience = Patience::new("the database", "everything that is not in the log yet waits")
             .holding_up(self.readiness.clone())
             .keeping_alive(self.metrics.clone(), HEART);
         let mut ahead = Ahead::default();

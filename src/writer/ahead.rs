@@ -11,7 +11,7 @@ const TOLERATED_SECS: i64 = 60;
 
 /// Advice for an operator whose log is ahead of the clock.
 pub(crate) const ADVICE: &str = "set this machine's clock if it is behind; if the log was written while a clock was \
-     ahead, wait, or go on from a backup of before that";
+    ahead, wait, or continue from an earlier backup";
 
 /// Returns by how many seconds the end of a log is ahead of our clock. `None` if the difference is
 /// within the tolerance.
@@ -31,10 +31,12 @@ impl Ahead {
         match (ahead(end, now), self.0) {
             (Some(secs), false) => tracing::error!(
                 log = %end, clock = %now, ahead.seconds = secs,
-                "the end of the log is ahead of this machine's clock; until the clock is there no tick comes and no \
-                    wait ends; {ADVICE}"
+                "the end of the log is ahead of this machine's clock; until the clock reaches it, no tick is \
+                    recorded and no wait ends; {ADVICE}"
             ),
-            (None, true) => tracing::info!("this machine's clock has reached the end of the log; time goes on"),
+            (None, true) => {
+                tracing::info!("this machine's clock has reached the end of the log; ticks are recorded again")
+            }
             _ => {}
         }
         self.0 = ahead(end, now).is_some();

@@ -52,7 +52,7 @@ impl Writer {
                         let has = c.known_arches().join(" ");
                         tracing::warn!(collection = %cname, package = %pname, arch = %arch, has = %has,
                             "the override of a package names an architecture its build tag does not have; that part \
-                                changes nothing");
+                                has no effect");
                     }
                     now.insert(this);
                 }

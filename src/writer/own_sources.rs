@@ -139,8 +139,8 @@ impl Writer {
                 let tracked = self.tracked_digest(index);
                 let before = self.state.collections[index].arches.get(arch).and_then(|a| a.tracked.as_ref());
                 if before != tracked.as_ref() || Attachment::new(unit.to_bytes()).digest != attachment {
-                    tracing::debug!(repo = %repo, arch = %arch, "other sources count in it than was known, or other \
-                        packages are tracked: resolved again");
+                    tracing::debug!(repo = %repo, arch = %arch, "its sources or its tracked packages have changed, \
+                        so it is resolved again");
                     self.verdicts(index, &seen, unit, cause).await?;
                     self.promotions(index, arch, &own, cause);
                 }

@@ -22,22 +22,22 @@ impl Writer {
                 }
                 let remedy = refusal::remedy(&e.policy);
                 if e.falls_back {
-                    tracing::warn!(hub = %e.hub, task = %e.task_id, error = %e.words, "the hub does not let us bind \
-                        rebuilds to repositories; they are made without from now on, and it is tried again every \
-                        {hours} hours; {remedy}");
+                    tracing::warn!(hub = %e.hub, task = %e.task_id, error = %e.words, "the hub does not allow \
+                        rebuilds bound to repositories; from now on they are not bound, and binding is tried again \
+                        every {hours} hours; {remedy}");
                 } else {
                     tracing::error!(
                         hub = %e.hub,
                         collection = %e.collection,
                         task = %e.task_id,
                         error = %e.words,
-                        "the hub does not allow rebuilds of the collection, which stop; one is tried every {hours} \
-                         hours; {remedy}"
+                        "the hub does not allow rebuilds of the collection; they stop, and one is tried every \
+                            {hours} hours; {remedy}"
                     );
                 }
             }
             Event::PolicyAllowed(e) => match &e.collection {
-                None => tracing::info!(hub = %e.hub, "the hub lets us bind rebuilds to repositories again"),
+                None => tracing::info!(hub = %e.hub, "the hub allows rebuilds bound to repositories again"),
                 Some(c) => {
                     tracing::info!(hub = %e.hub, collection = %c, "the hub allows rebuilds of the collection again")
                 }

@@ -133,7 +133,7 @@ impl Writer {
             let MessageTimeReplaced { message, said, taken } = replaced;
             tracing::warn!(
                 message = %message, said = %said, taken = %taken, so_far = self.retimed,
-                "a message says a time that cannot be; a publisher's clock is wrong"
+                "a message has an impossible time; the clock of its publisher is wrong"
             );
         }
     }

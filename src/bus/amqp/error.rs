@@ -124,7 +124,7 @@ impl AmqpError {
         if hung_up && matches!(doing, Doing::Connecting { external: true }) {
             // Since TLS 1.3 a server refuses a certificate after the handshake. That refusal may be
             // lost when the connection closes.
-            let why = format!("{error}; if that does not pass, it does not take our certificate: its log says why");
+            let why = format!("{error}; if this lasts, the broker refuses our certificate: its log says why");
             return Self::unavailable(doing, url, why);
         }
         match advice(doing, &error) {
@@ -156,10 +156,11 @@ fn advice(doing: Doing<'_>, error: &lapin::Error) -> Option<(String, &'static st
         // Some causes share a code with permanent ones. These pass by themselves.
         _ if ["is down", "is reached"].iter().any(|passing| said.contains(passing)) => return None,
         (AMQPErrorKind::Soft(ACCESSREFUSED), Doing::Connecting { external: false }) => {
-            "check user and password in amqp_url; RabbitMQ lets `guest` in from its own machine only"
+            "check user and password in amqp_url; RabbitMQ accepts `guest` only from its own machine"
         }
         (AMQPErrorKind::Soft(ACCESSREFUSED), Doing::Connecting { external: true }) => {
-            "the broker needs a user named as our certificate's subject (rabbitmqctl add_user, set_permissions)"
+            "the broker needs a user with the name of our certificate's subject (rabbitmqctl add_user, \
+                set_permissions)"
         }
         (AMQPErrorKind::Hard(NOTALLOWED), Doing::Connecting { .. }) => {
             "check the virtual host in amqp_url (`/` is written %2F), and that our user may use it (rabbitmqctl \
@@ -170,22 +171,23 @@ fn advice(doing: Doing<'_>, error: &lapin::Error) -> Option<(String, &'static st
              or put user and password into amqp_url"
         }
         (AMQPErrorKind::Soft(NOTFOUND), Doing::Declaring { .. } | Doing::Consuming { .. }) => {
-            "have the queue made by whoever runs the broker, or let us declare it (passive_declares = false)"
+            "ask the administrators of the broker to create the queue, or let Koschei declare it (passive_declares = \
+                false)"
         }
         (AMQPErrorKind::Soft(NOTFOUND), Doing::Binding { .. }) => {
-            "the exchange must be made by those who publish to it: check its name, and the virtual host in amqp_url"
+            "the publishers create the exchange: check its name, and the virtual host in amqp_url"
         }
         (AMQPErrorKind::Soft(PRECONDITIONFAILED), Doing::Declaring { .. }) => {
-            "the queue exists with other settings: take these over, take it as it is (passive_declares = true), or use \
-                another name"
+            "the queue exists with other settings: use these settings, use the queue as it is (passive_declares = \
+                true), or use another name"
         }
         (AMQPErrorKind::Soft(ACCESSREFUSED), Doing::Declaring { .. }) => {
-            "our user may not configure this queue: ask for the permission, use a name it may use, \
-             or take a queue that is there (passive_declares = true)"
+            "our user may not configure this queue: ask for the permission, use a name it may use, or use an \
+                existing queue (passive_declares = true)"
         }
         (AMQPErrorKind::Soft(ACCESSREFUSED), Doing::Binding { .. }) => {
-            "our user needs write permission for the queue and read permission for the exchange; \
-             configure no bindings if whoever runs the broker makes them"
+            "our user needs write permission for the queue and read permission for the exchange; configure no \
+                bindings if the administrators of the broker create them"
         }
         (AMQPErrorKind::Soft(ACCESSREFUSED), Doing::Consuming { .. }) => "our user needs read permission for the queue",
         _ => return None,
@@ -206,7 +208,7 @@ fn bytes(doing: Doing<'_>, error: &io::Error) -> Option<(String, &'static str)> 
             "the broker's certificate is not trusted: check host name and clock, and name the file with the \
              authority that issued it (tls ca_cert)"
         }
-        AlertReceived(_) => "the broker does not take our certificate: check certfile and keyfile",
+        AlertReceived(_) => "the broker refuses our certificate: check certfile and keyfile",
         InvalidMessage(_) => "what answers there does not speak TLS: check the port, or use amqp://",
         _ => return None,
     };

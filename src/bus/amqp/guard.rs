@@ -171,7 +171,7 @@ impl Guard {
 
     fn header(&mut self, channel: u16, payload: &[u8], out: &mut Vec<u8>) {
         let header = properties(payload).unwrap_or_else(|| {
-            tracing::warn!(channel, "the properties of a message make no sense and were left out");
+            tracing::warn!(channel, "the properties of a message are invalid and were left out");
             // Keeps class, weight and body size, and sets no property flag.
             [payload.get(..12).unwrap_or_default(), &[0, 0]].concat()
         });
@@ -321,9 +321,7 @@ fn properties(payload: &[u8]) -> Option<Vec<u8>> {
                 let end = long(&payload, &mut at)?;
                 at = begin;
                 if table(&mut payload, &mut at, 0).is_none() {
-                    tracing::warn!(
-                        "the headers of a message make no sense, or are nested too deeply, and were left out"
-                    );
+                    tracing::warn!("the headers of a message are invalid or nested too deeply, and were left out");
                     payload.splice(begin..end, [0; 4]);
                     at = begin + 4;
                 }

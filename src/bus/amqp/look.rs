@@ -42,7 +42,7 @@ pub async fn look(settings: &AmqpSettings) -> Result<BrokerSeen, AmqpError> {
     let looked = timeout(settings.timeout, seen(settings, &plan, &connection)).await;
     // Closes the connection whatever the result is.
     if let Err(e) = connection.close(200, "OK".into()).await {
-        tracing::debug!(error = %crate::model::causes::with_causes(&e), "the connection did not end well");
+        tracing::debug!(error = %crate::model::causes::with_causes(&e), "the connection was not closed properly");
     }
     drop(relay);
     looked.unwrap_or_else(|elapsed| {

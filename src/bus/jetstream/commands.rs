@@ -35,8 +35,8 @@ impl CommandStream {
     /// Fails like [`Connection::commands`].
     pub async fn ready(&self) -> Result<(), JetStreamError> {
         if self.look().await? {
-            tracing::warn!(stream = %self.stream, "the stream of commands was gone and is made again; what was in it \
-                is not");
+            tracing::warn!(stream = %self.stream, "the stream of commands was deleted and is created again; its \
+                commands are lost");
         }
         Ok(())
     }

@@ -73,7 +73,7 @@ impl Server {
             (Some(UrlLogin::User(user, password)), Login::InAddress) => Ok(options.user_and_password(user, password)),
             (Some(UrlLogin::Token(token)), Login::InAddress) => Ok(options.token(token)),
             (Some(_), _) => {
-                Err(self.login_error("there is a login in the address and another one beside it; give one"))
+                Err(self.login_error("the address has a login, and the options give another one; give only one"))
             }
             (None, Login::User(user, file)) => Ok(options.user_and_password(user.clone(), first_line(file)?)),
             (None, Login::Token(file)) => Ok(options.token(first_line(file)?)),
@@ -99,7 +99,7 @@ impl Server {
             };
             if all.get_or_insert_with(|| said.clone()) != &said {
                 return Err(
-                    self.login_error("its addresses have different logins, and one holds for all servers of a cluster")
+                    self.login_error("its addresses have different logins, but all servers of a cluster use one")
                 );
             }
         }
@@ -207,7 +207,7 @@ mod tests {
         for (server, said) in [
             (server("nats://me:secret@a,nats://me:secret2@b"), "different logins"),
             (server("nats://me:%zzsecret@a"), "`%`"),
-            (both, "another one beside it"),
+            (both, "the options give another one"),
             (empty, "read login"),
             (none, "read login /none/secret"),
         ] {

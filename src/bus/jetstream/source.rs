@@ -63,7 +63,7 @@ impl Connection {
             Err(error) if error.kind() == ConsumerInfoErrorKind::NotFound => {
                 is_new = true;
                 let made = stream.create_consumer(wanted.clone()).await;
-                made.map_err(|e| self.unavailable(format!("make consumer {}", settings.consumer), e))?;
+                made.map_err(|e| self.unavailable(format!("create consumer {}", settings.consumer), e))?;
             }
             Err(error) => return Err(self.unavailable(doing(), error)),
         }
@@ -225,8 +225,8 @@ impl JetStreamSource {
                 let (made, _) = self.connection.consumer(&self.settings).await?;
                 *self.consumer.write().unwrap_or_else(PoisonError::into_inner) = made;
                 *self.gone() = None;
-                tracing::warn!(%stream, %consumer, "the consumer of messages is made again; what was published while \
-                    it was gone may be lost, what is in the stream comes again");
+                tracing::warn!(%stream, %consumer, "the consumer of messages is created again; messages published \
+                    meanwhile may be lost, and messages in the stream come again");
                 Ok(())
             }
             Err(e) => Err(self.connection.unavailable(doing(), e)),
@@ -243,8 +243,8 @@ impl JetStreamSource {
     fn notice(&self, waiting: usize) {
         if waiting > 0 && self.others.fetch_add(1, Ordering::Relaxed) + 1 == OTHERS_NOTICED {
             let SourceSettings { stream, consumer, .. } = &self.settings;
-            tracing::error!(%stream, %consumer, waiting, "somebody else takes messages of our consumer, and each \
-                message goes to one of us only; give every log a --consumer of its own");
+            tracing::error!(%stream, %consumer, waiting, "another process takes messages of our consumer, and each \
+                message reaches only one process; give every log a --consumer of its own");
         }
     }
 

@@ -53,7 +53,7 @@ impl Poller {
             hub = %self.hub,
             tags = memory.loaded.len(),
             seconds = began.elapsed().as_secs_f64(),
-            "compared everything"
+            "compared hub and log completely"
         );
         self.load(memory).await?;
         Ok(())
@@ -187,7 +187,7 @@ impl Poller {
             Err(e) if e.class() == Class::Unavailable => return Err(e.into()),
             Err(e) => {
                 let text = crate::model::causes::with_causes(&e);
-                tracing::error!(hub = %self.hub, error = %text, "how busy builders are cannot be read");
+                tracing::error!(hub = %self.hub, error = %text, "the load of the builders cannot be read");
             }
         }
         Ok(())

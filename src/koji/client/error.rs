@@ -326,39 +326,43 @@ impl HubError {
     /// Says what a person can do, or that nothing needs to be done.
     pub fn remedy(&self) -> &'static str {
         if self.is_offline() {
-            return "it is closed for maintenance or has no database; the service waits and goes on by itself. Ask who \
-                runs the hub when it lasts";
+            return "it is closed for maintenance or has no database; the service waits and continues by itself. If \
+                this lasts, ask the administrators of the hub";
         }
         match self {
             Self::Connect { .. } | Self::Timeout { .. } | Self::Lost { .. } | Self::CutOff { .. } => {
-                "check `server`, name resolution, and firewalls between here and there"
+                "check `server`, name resolution, and firewalls on the way"
             }
             Self::NotAHub { .. } | Self::Redirect { .. } | Self::Status { .. } => {
                 "check `server`: it must be the address of the XML-RPC interface, such as \
                     https://koji.example.org/kojihub"
             }
             Self::Denied { .. } | Self::Unauthorized { .. } | Self::Handshake { .. } => {
-                "have a certificate or key table made for our user by who runs the hub, and check that it is the one \
-                    configured"
+                "ask the administrators of the hub for a certificate or keytab for our user, and check that it is \
+                    the configured one"
             }
-            Self::PostHandshake { .. } => "nothing can be set here: have the hub's web server changed as it says",
+            Self::PostHandshake { .. } => {
+                "nothing can be set here: ask the administrators of the hub for the change \
+                of its web server that the error names"
+            }
             Self::Kerberos { .. } => "check with `kinit` and `klist` as the user the service runs as",
             Self::Settings(_) => "correct the `[[hub]]`",
             Self::ResultLost { .. } | Self::Uncertain { .. } => {
-                "nothing is to be done: our tasks are searched for it before it is asked for again"
+                "there is nothing to do: Koschei searches its tasks before it repeats the call"
             }
             Self::Fault { fault, .. } => match fault.kind() {
                 FaultKind::SessionExpired | FaultKind::Sequence | FaultKind::Auth => {
-                    "nothing is to be done: another session is made. When it lasts, our address may change between \
-                        calls (`CheckClientIP` on the hub)"
+                    "there is nothing to do: Koschei begins another session. If this lasts, its address may change \
+                        between calls (`CheckClientIP` on the hub)"
                 }
                 FaultKind::Locked | FaultKind::AuthLock => {
-                    "somebody else holds a lock; it is tried again. Ask who runs the hub when it lasts"
+                    "another client holds a lock, and the call is repeated. If this lasts, ask the administrators of \
+                        the hub"
                 }
-                FaultKind::NotAllowed => "ask who runs the hub to allow it for our user",
-                _ => "see what it says; the service would try again and again",
+                FaultKind::NotAllowed => "ask the administrators of the hub to allow it for our user",
+                _ => "read the error; the service would repeat the call again and again",
             },
-            _ => "see what it says; the service would try again and again",
+            _ => "read the error; the service would repeat the call again and again",
         }
     }
 

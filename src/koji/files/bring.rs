@@ -99,7 +99,7 @@ impl<'a> Bring<'a> {
                     repo = %self.key.1,
                     %arch,
                     error = %crate::model::causes::with_causes(&error),
-                    "groups in a repository's metadata cannot be had; Koji's own are used"
+                    "groups in a repository's metadata cannot be read; Koji's own are used"
                 );
             }
         }

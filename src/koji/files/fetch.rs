@@ -258,8 +258,8 @@ impl Fetcher {
                 let from = attempt.url().to_string();
                 return Err(FetchError::Unavailable { from, attempts: all, source: trouble });
             }
-            tracing::debug!(url = %attempt.url(), attempt = all, error = %with_causes(&trouble), "a file will be asked \
-                for again");
+            tracing::debug!(url = %attempt.url(), attempt = all, error = %with_causes(&trouble), "a request for a \
+                file is repeated");
             self.event(FileEvent::Retry);
             tokio::time::sleep(self.pause(idle, after)).await;
         }

@@ -193,7 +193,7 @@ impl Mirror {
             else {
                 // Somebody changed the directory, or the disk failed. Only fetching it again helps.
                 if cache.is_alone(&key) {
-                    tracing::warn!(tag = %key.0, repo = %key.1, "a repository in the cache is not whole; it will be \
+                    tracing::warn!(tag = %key.0, repo = %key.1, "a repository in the cache is incomplete and is \
                         fetched again");
                     cache.discard(&key)?;
                     return Ok(None);

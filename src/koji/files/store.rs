@@ -77,7 +77,7 @@ impl SourceStore {
                 path = %path.display(),
                 cut.bytes = cut,
                 error = %crate::model::causes::with_causes(&error),
-                "build requirements: cut off what a crash left"
+                "build requirements: removed an incomplete line that a crash left"
             );
             file.set_len(at).map_err(failed)?;
             length = at;

@@ -69,7 +69,7 @@ async fn run(connect: PgConnectOptions, woken: Arc<watch::Sender<u64>>) {
         if let Err(error) = listen(&connect, &woken).await {
             tracing::warn!(
                 error = %with_causes(&error),
-                "log listener lost its connection; polling until it is back"
+                "the listener of the log lost its connection; polling until it is back"
             );
         }
         woken.send_modify(|n| *n += 1);

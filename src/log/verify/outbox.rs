@@ -37,14 +37,14 @@ impl OutboxCheck {
                 _ => false,
             };
             if !decoded(record).is_some_and(passive) {
-                return bad(request, "it was decided, and no command for it is in the outbox".to_owned());
+                return bad(request, "it was decided, but the outbox has no command for it".to_owned());
             }
         }
         self.fill(log).await?;
         let mine = self.page.pop_front_if(|(_, c)| c.seq <= record.seq);
         if let Some((_, command)) = mine {
             if command.seq < record.seq {
-                return bad(command.seq, format!("its command `{}` stands behind those of later events", command.id));
+                return bad(command.seq, format!("its command `{}` comes after those of later events", command.id));
             }
             self.commands += 1;
             return match self.belongs(record, &command) {
@@ -64,8 +64,8 @@ impl OutboxCheck {
         self.fill(log).await?;
         let bad = |seq: Seq, what: &str| Err(VerifyError::Damaged { seq, damage: Damage::Command(what.to_owned()) });
         match (self.page.front(), self.bare) {
-            (Some((_, command)), _) => bad(command.seq, "a command follows from it, and the log ends before it"),
-            (None, Some(request)) => bad(request, "it was decided, and no command for it is in the outbox"),
+            (Some((_, command)), _) => bad(command.seq, "the outbox has a command for it, but the log ends before it"),
+            (None, Some(request)) => bad(request, "it was decided, but the outbox has no command for it"),
             (None, None) => Ok(self.commands),
         }
     }
@@ -103,9 +103,9 @@ impl OutboxCheck {
             Some(Event::RebuildCancelRequested(e)) if command.kind == "cancel" => {
                 same("collection", &e.collection) && same("package", &e.package) && same("hub", e.hub.as_str())
             }
-            _ => return Some("follows from an event that decides nothing of the kind"),
+            _ => return Some("names an event that decides no such command"),
         };
-        (!(right && same("id", &command.id))).then_some("asks for something else than the event decided")
+        (!(right && same("id", &command.id))).then_some("differs from what the event decided")
     }
 }
 

@@ -57,10 +57,10 @@ async fn queues_that_cannot_be_had() {
         refused(changed)
     };
     let missing = drop_in(|s| s.queue.passive = true).await;
-    said(&missing, &["look for queue", "NOT_FOUND", "let us declare it (passive_declares = false)"]);
+    said(&missing, &["look for queue", "NOT_FOUND", "let Koschei declare it (passive_declares = false)"]);
     drop(AmqpSource::open(settings.clone()).await.unwrap());
     let other = drop_in(|s| s.queue.durable = false).await;
-    said(&other, &["declare queue", "inequivalent arg 'durable'", "take these over", "passive_declares = true"]);
+    said(&other, &["declare queue", "inequivalent arg 'durable'", "use these settings", "passive_declares = true"]);
     let exchange = drop_in(|s| s.bindings = vec![Binding::koji("nowhere")]).await;
     said(&exchange, &["bind queue", "to exchange nowhere", "check its name"]);
     let nonsense = drop_in(|s| s.queue.arguments = toml::from_str("x-max-priority = 'much'").unwrap()).await;
@@ -130,10 +130,10 @@ async fn certificates_that_do_not_help() {
         refused(settings)
     };
     let (port, tls_port) = server.ports();
-    said(&changed("stranger", &|_| ()).await, &["the broker needs a user named as our certificate's subject"]);
+    said(&changed("stranger", &|_| ()).await, &["the broker needs a user with the name of our certificate's subject"]);
     // The broker may or may not give a reason before it hangs up.
     let forged = changed("forged", &|_| ()).await;
-    assert!(forged.1.contains("not take our certificate"), "{}", forged.1);
+    assert!(forged.1.contains("refuses our certificate"), "{}", forged.1);
     let untrusted = changed("koschei", &|s| s.tls.ca_cert = None).await;
     said(&untrusted, &["UnknownIssuer", "name the file with the authority that issued it (tls ca_cert)"]);
     // The certificate is issued for localhost.

@@ -212,8 +212,8 @@ async fn a_queue_that_is_gone_for_a_while_is_waited_for() {
 
     publisher.delete_queue(&queue).await;
     // So many refusals count as final when a service starts.
-    follow.says("the source of messages does not do what it is asked").await;
-    assert!(follow.said().contains("have the queue made"), "{}", follow.said());
+    follow.says("the source of messages answers with an error").await;
+    assert!(follow.said().contains("create the queue"), "{}", follow.said());
     assert!(follow.get("/ready").contains("503") && follow.get("/alive").contains("200 OK"));
     make().await;
     publisher.line(&exchange, EVENTS.lines().nth(1).unwrap()).await;
@@ -237,7 +237,7 @@ async fn a_shared_queue_is_noticed() {
     let mut one = start("one.db");
     one.ready().await;
     let mut two = start("two.db");
-    two.says("somebody else takes messages from our queue").await;
+    two.says("another consumer takes messages from our queue").await;
 }
 
 /// systemd kills a service that shows no sign of life for five minutes. An outage of the database

@@ -144,10 +144,10 @@ async fn a_consumer_or_stream_that_is_gone_is_made_again() {
     publish(&context, EVENTS.lines().take(10)).await;
     follow.until("the first ten are handled", |f| f.settled() == 10).await;
 
-    let made = |f: &Running| f.said().matches("consumer of messages is made again").count();
+    let made = |f: &Running| f.said().matches("consumer of messages is created again").count();
     context.delete_consumer_from_stream("koschei", "KOJI").await.unwrap();
-    follow.says("it was deleted, or its stream was").await;
-    follow.until("it is made again", |f| made(f) == 1).await;
+    follow.says("the consumer or its stream was deleted").await;
+    follow.until("it is created again", |f| made(f) == 1).await;
     publish(&context, EVENTS.lines().skip(10).take(10)).await;
     follow.until("twenty are handled", |f| f.settled() == 20).await;
 
@@ -223,7 +223,7 @@ async fn a_stream_of_commands_that_forgets_too_soon_is_refused() {
     follow.says("it forgets their ids").await;
     follow.until("it is not ready", |f| f.get("/ready").contains("waiting for the receiver of commands")).await;
     context.delete_stream("KOSCHEI").await.unwrap();
-    follow.says("the stream of commands was gone and is made again").await;
+    follow.says("the stream of commands was deleted and is created again").await;
     follow.ready().await;
     let lines = EVENTS.lines().count();
     follow.until("all is handled", |f| f.settled() == lines).await;
@@ -250,6 +250,6 @@ async fn a_shared_consumer_is_noticed() {
         Running::start(&["--nats", &url, "--stream", "KOJI", "--subject", "koji.>", "--db", db.to_str().unwrap()])
     };
     let (mut one, mut two) = (start("one.db"), start("two.db"));
-    one.says("somebody else takes messages of our consumer").await;
-    two.says("somebody else takes messages of our consumer").await;
+    one.says("another process takes messages of our consumer").await;
+    two.says("another process takes messages of our consumer").await;
 }

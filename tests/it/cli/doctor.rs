@@ -166,7 +166,7 @@ async fn a_log_that_is_ahead_of_our_clock() {
     live.start();
     // By then the loop has completed many rounds.
     live.wait("it lives", |s| s.hubs.values().any(|h| h.reconciled_through.is_some())).await;
-    live.says("compared everything").await;
+    live.says("compared hub and log completely").await;
     live.stop();
     let said = live.said();
     assert_eq!(said.matches("the end of the log is ahead of this machine's clock").count(), 1, "{said}");

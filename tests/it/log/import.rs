@@ -91,7 +91,10 @@ async fn is_refused_until_it_is_whole(place: &Place, export: &str) {
         let out = koschei(&[verb, &["--db", &place.url]].concat());
         let said = said(&out);
         assert_eq!(out.status.code(), Some(3), "{verb:?}: {said}");
-        assert!(said.contains("only a part") && said.contains("import the same export again"), "{verb:?}: {said}");
+        assert!(
+            said.contains("its import is unfinished") && said.contains("import the same export again"),
+            "{verb:?}: {said}"
+        );
     }
     // A shorter export does not complete it.
     let text = std::fs::read_to_string(export).unwrap();

@@ -70,7 +70,7 @@ async fn a_role_without_rights_is_told_which_it_needs() {
     let limited = url(&server, "limited", "postgres");
     refused(
         &ingest(&limited),
-        &["role `limited` may not make tables in schema `public`", "GRANT USAGE, CREATE ON SCHEMA public TO limited"],
+        &["role `limited` may not create tables in schema `public`", "GRANT USAGE, CREATE ON SCHEMA public TO limited"],
     );
 
     refused(&koschei(&["log", "verify", "--db", &limited]), &["GRANT USAGE, CREATE ON SCHEMA public TO limited"]);
@@ -90,7 +90,7 @@ async fn a_role_without_rights_is_told_which_it_needs() {
     tell(&server, "postgres", &["CREATE ROLE stranger LOGIN"]).await;
     refused(
         &koschei(&["log", "verify", "--db", &url(&server, "stranger", "postgres")]),
-        &["does not let our role", "permission denied"],
+        &["the role may not do that", "permission denied"],
     );
 }
 
@@ -111,7 +111,7 @@ async fn a_pooler_has_to_have_sessions() {
     let head = log.head().await.unwrap();
     assert!(log.changed(None).await.unwrap().seq == head.seq && head.seq.is_some());
     log.close().await;
-    refused(&ingest(&format!("{db}&options=-clock_timeout%3D1s")), &["takes no options", "URL"]);
+    refused(&ingest(&format!("{db}&options=-clock_timeout%3D1s")), &["accepts no options", "URL"]);
     refused(&ingest(&format!("{db}&sslmod=verify-full")), &["`sslmod` is not known and would be ignored"]);
 }
 

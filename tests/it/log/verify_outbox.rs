@@ -22,25 +22,25 @@ async fn raw(db: &Path, sql: &'static str) {
 
 /// The 20th command is changed.
 #[rstest]
-#[case::lost("DELETE FROM outbox WHERE number = N", "no command for it is in the outbox")]
+#[case::lost("DELETE FROM outbox WHERE number = N", "the outbox has no command for it")]
 #[case::for_another_package(
     "UPDATE outbox SET payload = json_set(payload, '$.nvr', 'other-1-1') WHERE number = N",
-    "asks for something else"
+    "differs from what the event decided"
 )]
 #[case::for_another_hub(
     "UPDATE outbox SET payload = json_set(payload, '$.hub', 'other') WHERE number = N",
-    "asks for something else"
+    "differs from what the event decided"
 )]
 #[case::no_json("UPDATE outbox SET payload = 'x' WHERE number = N", "is not JSON")]
 #[case::with_another_id(
     "UPDATE outbox SET id = substr(id, 1, length(id) - 2) || 'zz' WHERE number = N",
     "has the id of another event"
 )]
-#[case::of_another_kind("UPDATE outbox SET kind = 'cancel' WHERE number = N", "decides nothing of the kind")]
+#[case::of_another_kind("UPDATE outbox SET kind = 'cancel' WHERE number = N", "decides no such command")]
 #[case::of_another_event("UPDATE outbox SET seq = seq - 1 WHERE number = N", "has the id of another event")]
 #[case::twice(
     "INSERT INTO outbox (id, seq, kind, payload) SELECT 'again', seq, kind, payload FROM outbox WHERE number = N",
-    "stands behind those of later events"
+    "comes after those of later events"
 )]
 #[case::of_no_event(
     "INSERT INTO outbox (id, seq, kind, payload) SELECT 'later', 100000, kind, payload FROM outbox WHERE number = N",

@@ -56,7 +56,7 @@ async fn what_the_hub_does_not_let_us_cancel_goes_on() {
     let (mut live, id, task) = submitted().await;
     live.hub.misbehave("cancelTask", Lie::Fault(1004, "Cannot cancel task, not owner".to_owned()), 1);
     cancel(&live, task);
-    live.says("the hub does not let us cancel").await;
+    live.says("the hub refuses to cancel a task").await;
     let state = live.state().await;
     let other = state.rebuilds.iter().find(|(other, _)| **other != id).and_then(|(_, r)| r.task.clone()).unwrap().1;
     cancel(&live, other);

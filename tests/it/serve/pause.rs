@@ -64,7 +64,7 @@ async fn after_a_pause_a_kill_and_a_restart_the_hub_has_no_further_task() {
     live.start();
     next_repository(&mut live).await;
     assert_eq!(tasks(&live).len(), 1);
-    assert!(!live.said().contains("was on its way; whether"), "nobody even tried: {}", live.said());
+    assert!(!live.said().contains("was being submitted; the hub is asked"), "nobody even tried: {}", live.said());
     let waiting = koschei(&["commands", "--peek", "--db", &live.db]).output().unwrap();
     assert_eq!(ok(&waiting).lines().count(), DECIDED - 1, "they wait");
 
@@ -82,7 +82,7 @@ async fn what_did_not_reach_the_hub_before_the_pause_is_not_tried_again() {
     ok(&say(&live.db, &["pause", "-c", "f99"]));
     live.hub.stop();
     live.hub.restart();
-    live.says("submissions were paused while a rebuild was on its way").await;
+    live.says("submissions were paused while a rebuild was being submitted").await;
     next_repository(&mut live).await;
     assert_eq!(tasks(&live), [0; 0]);
     ok(&say(&live.db, &["resume", "-c", "f99"]));

@@ -53,7 +53,7 @@ async fn a_year_with_a_hub() {
     let ours = story.hub().dump().tasks;
     let bound = ours.iter().filter(|t| t.repo.is_some()).map(|t| t.id).max();
     assert!(bound < ours.iter().filter(|t| t.repo.is_none()).map(|t| t.id).nth(MAX), "{bound:?} was bound long after");
-    assert_eq!(story.live.said().matches("does not let us bind rebuilds").count(), 1);
+    assert_eq!(story.live.said().matches("does not allow rebuilds bound to repositories").count(), 1);
     let total = |of: fn(&Counts) -> usize| story.counts.iter().map(of).sum::<usize>();
     assert!(total(|c| c.lost) > 0 && total(|c| c.doubled) > 0 && total(|c| c.delayed) > 0 && total(|c| c.invented) > 0);
 }
@@ -85,7 +85,12 @@ async fn bootstrap(story: &mut Story) {
     let (bound, unbound): (Vec<_>, Vec<_>) = tasks.iter().partition(|t| t.repo.is_some());
     assert!((1..=MAX).contains(&bound.len()), "{} bound", bound.len());
     assert_eq!(unbound.len(), story.follower.state.collections.values().map(|c| c.packages.len()).sum::<usize>() - 2);
-    assert_eq!(story.live.said().matches("does not let us bind rebuilds").count(), 1, "{}", story.live.said());
+    assert_eq!(
+        story.live.said().matches("does not allow rebuilds bound to repositories").count(),
+        1,
+        "{}",
+        story.live.said()
+    );
     let why = story.why("f99", "app007");
     assert!(why.contains("build_from_repo_id"), "{why}");
 }

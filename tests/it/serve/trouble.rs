@@ -13,8 +13,8 @@ use crate::hub::{Hub, Lie, Settings};
 use crate::live::Live;
 use crate::serve::first::{COLLECTION, rests, small};
 
-const CLOSED: &str = "closed for maintenance or has no database; the service waits and goes on by itself";
-const SEARCHED: &str = "our tasks are searched for it before it is asked for again";
+const CLOSED: &str = "closed for maintenance or has no database; the service waits and continues by itself";
+const SEARCHED: &str = "Koschei searches its tasks before it repeats the call";
 
 fn koschei(live: &Live, args: &[&str]) -> String {
     let out = Command::new(env!("CARGO_BIN_EXE_koschei")).args(args).args(["--db", &live.db]).output().unwrap();
