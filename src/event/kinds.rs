@@ -363,7 +363,7 @@ impl fmt::Display for Event {
             Self::PackageHoldSet(e) => match e.until {
                 Some(until) if e.reason.is_empty() => write!(f, "{} held by an operator until {until}", e.package),
                 Some(until) => write!(f, "{} held by an operator until {until}: {}", e.package, e.reason),
-                None => write!(f, "{} not held any more", e.package),
+                None => write!(f, "{} no longer held", e.package),
             },
             Self::MessageTimeReplaced(e) => {
                 write!(f, "time of message {} replaced: {} by {}", e.message, e.said, e.taken)

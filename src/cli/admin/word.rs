@@ -155,10 +155,11 @@ pub(crate) enum WordVerb {
             koschei.db"
     )]
     Hold {
-        /// A time (2027-02-01T08:00:00Z, 2027-02-01 08:00) or a day, from its beginning, in UTC
+        /// Time (2027-02-01T08:00:00Z, 2027-02-01 08:00) or day (2027-02-01, its beginning) until which
+        /// the packages are held, in UTC
         #[arg(long, value_name = "TIME", value_parser = until)]
         until: Timestamp,
-        /// Why
+        /// Reason, kept in the log
         #[arg(long, default_value = "")]
         reason: String,
         #[command(flatten)]

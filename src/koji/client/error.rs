@@ -174,7 +174,10 @@ pub enum HubError {
     },
     /// The answer is not XML-RPC. It may be the page of a proxy or a maintenance page, or this is
     /// not a hub. Unavailable.
-    #[error("{at}: this is no answer of a hub: `{excerpt}`; is `server` the address of its XML-RPC interface?")]
+    #[error(
+        "{at}: this is not the answer of a hub: `{excerpt}`; check that `server` is the address of its XML-RPC \
+        interface"
+    )]
     NotAHub {
         /// The call.
         at: At,
@@ -248,7 +251,7 @@ pub enum HubError {
     },
     /// The call was executed in an earlier attempt, and its result is lost (fault 1009).
     /// Unavailable. Look for the result on the hub before repeating the call.
-    #[error("{at}: it was executed and its result is lost ({fault}); look at the hub before repeating it")]
+    #[error("{at}: the hub executed the call, but its result is lost ({fault}); look at the hub before repeating it")]
     ResultLost {
         /// The call.
         at: At,
@@ -257,7 +260,7 @@ pub enum HubError {
     },
     /// The answer of one attempt was lost, and no later attempt returned the result. Class of the
     /// last attempt's error. Look for the result on the hub before repeating the call.
-    #[error("{at}: it may have been executed, the answer is lost; look at the hub before repeating it")]
+    #[error("{at}: the hub may have executed the call, but its answer is lost; look at the hub before repeating it")]
     Uncertain {
         /// The call.
         at: At,
@@ -266,7 +269,7 @@ pub enum HubError {
         source: Box<HubError>,
     },
     /// The caller no longer wanted the call. Unavailable. It was not sent.
-    #[error("{at}: it was not sent, because it is not wanted any more")]
+    #[error("{at}: the call was not sent, because it is no longer wanted")]
     Withheld {
         /// The call.
         at: At,

@@ -259,7 +259,7 @@ impl Download {
         }
         self.afresh = true;
         self.validator = None;
-        Err(Trouble::Changed("the server gives another range, or has another file").into())
+        Err(Trouble::Changed("the server sends another range, or has another file").into())
     }
 
     async fn receive(&mut self, fetcher: &Fetcher, mut response: Response, part: &mut Part) -> Result<(), Failure> {

@@ -25,7 +25,7 @@ pub enum FetchError {
         problem: String,
     },
     /// A name from outside would lead to another place as part of a path.
-    #[error("fetch files of a hub: {what} `{text}` is no plain name")]
+    #[error("fetch files of a hub: {what} `{text}` is not a plain name")]
     NotAName {
         /// What the name is for.
         what: &'static str,
@@ -47,7 +47,7 @@ pub enum FetchError {
         status: u16,
     },
     /// All attempts failed.
-    #[error("fetch {from}: no success in {attempts} attempts")]
+    #[error("fetch {from}: all {attempts} attempts failed")]
     Unavailable {
         /// Address or path of the file.
         from: String,
@@ -59,8 +59,8 @@ pub enum FetchError {
     },
     /// The certificate of the server is not accepted.
     #[error(
-        "fetch {from}: the server's certificate is not trusted; if it was made by an own authority, configure that \
-            one's certificate"
+        "fetch {from}: the server's certificate is not trusted; if a private authority issued it, configure the \
+            certificate of that authority"
     )]
     Untrusted {
         /// Address or path of the file.
@@ -71,7 +71,7 @@ pub enum FetchError {
     },
     /// A redirection that we do not follow.
     #[error(
-        "fetch {from}: the server redirects {problem}; configure the address that it redirects to, if that one is meant"
+        "fetch {from}: the server redirects {problem}; if that is right, configure the address that it redirects to"
     )]
     Redirected {
         /// Address or path of the file.
@@ -80,7 +80,7 @@ pub enum FetchError {
         problem: String,
     },
     /// The file has too many bytes.
-    #[error("fetch {from}: it has more than the {limit} bytes that are expected at most")]
+    #[error("fetch {from}: it has more than {limit} bytes, the most that is expected")]
     TooLarge {
         /// Address or path of the file.
         from: String,
@@ -101,8 +101,8 @@ pub enum FetchError {
     },
     /// A repository does not exist, is not complete yet, or is being deleted.
     #[error(
-        "fetch repository {repo} of {tag} from {from}: {what} is not there; the hub has deleted it or has not finished \
-            it, or the address is wrong"
+        "fetch repository {repo} of {tag} from {from}: {what} does not exist; the hub has deleted it or has not \
+            finished it, or the address is wrong"
     )]
     Gone {
         /// Name of the tag.
@@ -257,6 +257,6 @@ pub enum Trouble {
     #[error("the server does not say how long it is")]
     NoLength,
     /// The rest does not fit what an earlier attempt received.
-    #[error("its end does not go with what had come before: {0}")]
+    #[error("its end does not match the part that was received before: {0}")]
     Changed(&'static str),
 }

@@ -76,7 +76,7 @@ impl<F> Prefix<F> {
                 let fits = range.and_then(|r| r.bytes).is_some_and(|(first, _)| first == self.length());
                 if !same || !fits {
                     self.bytes.clear();
-                    return Err(Trouble::Changed("the server gives another range, or has another file").into());
+                    return Err(Trouble::Changed("the server sends another range, or has another file").into());
                 }
                 self.tag = tag;
                 // If a server returns less than asked for and does not say how long the file is, it

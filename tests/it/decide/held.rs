@@ -122,5 +122,5 @@ async fn it_is_shown_by_why_history_and_page() {
     let json: serde_json::Value =
         serde_json::from_str(&run(&["why", "curl", "--collection", "f99-build", "--json"])).unwrap();
     assert!(!json["why"]["deciding"].as_array().unwrap().contains(&hold), "{json}");
-    assert!(run(&["history", "--kind", "package_hold_set"]).contains("curl not held any more"));
+    assert!(run(&["history", "--kind", "package_hold_set"]).contains("curl no longer held"));
 }

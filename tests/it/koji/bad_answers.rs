@@ -94,7 +94,7 @@ const REJECTED: Class = Class::Rejected;
     UNAVAILABLE,
     "`Down`"
 )]
-#[case::text(Reply::page(200, "it works"), Kind::NotAHub, UNAVAILABLE, "is `server` the address")]
+#[case::text(Reply::page(200, "it works"), Kind::NotAHub, UNAVAILABLE, "`server` is the address")]
 #[case::json(Reply::Http(200, vec![], b"{\"error\": 1}".to_vec()), Kind::NotAHub, UNAVAILABLE, "{\"error\": 1}")]
 #[case::binary(Reply::Http(200, vec![], vec![0x1f, 0x8b, 8, 0, 0xff]), Kind::NotAHub, UNAVAILABLE, "")]
 #[case::not_utf8(
