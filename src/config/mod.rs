@@ -385,7 +385,7 @@ mod tests {
         ));
         let arches = "[[collection]]\nname='a'\nbuild_tag='b'\ndest_tag='c'\narches=['x86_64', 'ppc46le']";
         assert!(said(arches).contains("`arches`: `ppc46le` is no architecture; did you mean `ppc64le`?"));
-        assert!(said("raw_days = 36501").contains("`raw_days` is 36501: at most 36500"));
+        assert!(said("raw_days = 36501").contains("`raw_days` is 36501, but must be at most 36500"));
         assert!(said("[policy]\nbuild_arches=['arm64']").contains("did you mean `aarch64`?"));
         let hubs = "[[hub]]\nserver='https://a.example/kojihub'\ntopurl='/a'\n[[hub]]\nname='other'\n\
                     server='https://b.example/kojihub'\ntopurl='/b'\n";
