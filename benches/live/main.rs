@@ -35,7 +35,7 @@ use koschei::koji::files::SourceStore;
 use serde::Serialize;
 
 use generations::{ARCH, Distribution};
-use hub::{Hub, Inherit, Login, NewBuild, Pki, Settings};
+use hub::{Hub, Login, NewBuild, NewWorld, Pki, Settings, Tx};
 use rabbitmq_server::{Publisher, RabbitServer};
 use service::{Ended, Service};
 
@@ -120,25 +120,18 @@ impl Place {
         let distribution = Distribution::read(&args.distro, args.packages);
         let pki = Pki::new(&dir.join("pki"));
         let hub = Hub::start_with(Settings::new(dir.join("koji")), Login::Certificate(pki.clone()));
-        hub.change(|tx| {
-            tx.create_tag("f99", "")?;
-            tx.create_tag("f99-build", ARCH)?;
-            tx.add_inheritance("f99-build", "f99", Inherit::default())?;
-            tx.create_target("f99", "f99-build", "f99")?;
-            let group: Vec<&str> = distribution.group.iter().map(String::as_str).collect();
-            tx.add_group_packages("f99-build", "build", &group)?;
-            for source in &distribution.sources {
-                let nvr = source.nvr();
-                tx.package_list_add("f99", &nvr.name, "alice")?;
-                let id = tx.import_build(&build(source))?;
-                // Built on this hub a while ago. Imported builds would all be rebuilt once, at
-                // first.
+        let group: Vec<&str> = distribution.group.iter().map(String::as_str).collect();
+        let builds = |tx: &mut Tx<'_>| {
+            distribution.sources.iter().map(build).try_for_each(|build| {
+                tx.import_into("f99", &build)?;
+                // The build looks as if it had been made here a while ago. The service would
+                // rebuild each imported build once.
+                let id = tx.build_id(&build.nvr())?;
                 tx.w.build_mut(id).task = Some(1_000_000_000 + id);
-                tx.tag_build("f99", &nvr.to_string(), false)?;
-            }
-            Ok(())
-        });
-        hub.take_messages();
+                Ok(())
+            })
+        };
+        NewWorld::on(&hub).release("f99", ARCH, &group).and(builds).ready([]);
         let random = random::Random::new(args.seed);
         let (running, rebuilt) = (BTreeSet::new(), BTreeSet::new());
         Self { dir: dir.to_owned(), hub, pki, distribution, random, running, rebuilt }
