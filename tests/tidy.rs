@@ -2,7 +2,12 @@
 //! core must not use.
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests fail by panicking")]
 
+#[path = "tidy/circles.rs"]
+mod circles;
+
 use std::path::{Path, PathBuf};
+
+use circles::{circles, module_of};
 
 /// Every room, its content, and the rooms it may name besides itself. It may name only rooms that
 /// stand above it, so there is no cycle. ARCHITECTURE.md has the same table.
@@ -237,6 +242,14 @@ fn arrows_point_one_way() {
         let name = entry.unwrap().file_name().into_string().unwrap();
         assert!(above.contains(&name.trim_end_matches(".rs")), "src/{name} is in no row of the table");
     }
+}
+
+#[test]
+fn files_name_each_other_one_way() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let module = |path: PathBuf| (module_of(path.strip_prefix(&src).unwrap().to_str().unwrap()), code(&path));
+    let circles = circles(&sources_below(&src).into_iter().map(module).collect());
+    assert!(circles.is_empty(), "these files name each other in circles: {circles:#?}");
 }
 
 /// Every row of the table is used: a room that is not named any more leaves the row.

@@ -10,12 +10,14 @@
 mod bodhi;
 pub mod entry;
 mod fields;
+mod interpret;
 mod koji_message;
 pub mod reading;
 pub mod times;
 pub mod topics;
 
 pub use entry::{Entry, Message, MessageTimes, UNREADABLE, Unreadable};
-pub use reading::{CLOCK_TOLERANCE_SECS, Context, Incoming, Interpretation, interpret};
+pub use interpret::interpret;
+pub use reading::{CLOCK_TOLERANCE_SECS, Context, Incoming, Interpretation};
 pub use times::Times;
 pub use topics::{TOPICS, Topic};

@@ -6,7 +6,7 @@ use maud::{Markup, html};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::reply::Refusal;
+use super::refusal::Refusal;
 use super::{Site, parts};
 use crate::event::Record;
 use crate::log::trail;

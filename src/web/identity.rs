@@ -10,7 +10,7 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 
 use super::Site;
-use super::reply::Refusal;
+use super::refusal::Refusal;
 use crate::base::clock;
 use crate::event::Event;
 use crate::operator::{Checked, Reception, SayError, Word};

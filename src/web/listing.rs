@@ -3,7 +3,7 @@
 use super::follower::View;
 use super::links;
 use super::params::{self, Order, PackagesRequest, SortKey};
-use super::reply::Refusal;
+use super::refusal::{Refusal, short};
 use crate::decide::eligibility::priority_of;
 use crate::fold::{Collection, Package};
 use crate::model::{Name, PackageState};
@@ -24,7 +24,7 @@ pub(super) fn collections<'a>(
             let found = view.state.collections.get_key_value(name.as_str());
             found.map(|f| vec![f]).ok_or_else(|| {
                 let known = all.map(|(n, _)| (n.to_string(), links::with_query("/packages", &[("collection", n)])));
-                Refusal::NotFound(format!("there is no collection `{}`", params::short(name)), known.collect())
+                Refusal::NotFound(format!("there is no collection `{}`", short(name)), known.collect())
             })
         }
     }

@@ -29,6 +29,7 @@ mod listing;
 mod pages;
 mod params;
 mod parts;
+mod refusal;
 mod reply;
 mod running;
 
@@ -57,7 +58,8 @@ use crate::telemetry::Metrics;
 use crate::telemetry::probe::{self, Readiness};
 use follower::View;
 use pages::PAGES;
-use reply::{Asked, Refusal};
+use refusal::Refusal;
+use reply::Asked;
 
 /// Number of pages that are made at a time; further requests wait. Pages must not take the
 /// processors from the writer.

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::reply::Refusal;
+use super::refusal::{Refusal, short};
 use crate::model::{PackageState, Seq};
 use crate::view::package::STATES;
 
@@ -201,11 +201,6 @@ fn number(name: &str, text: &str, absent: usize, least: usize, most: usize) -> R
             Refusal::BadRequest(format!("`{name}` must be a number from {least} to {most}, not `{}`", short(text)))
         }),
     }
-}
-
-/// Returns the beginning of a text from the request, for an error message.
-pub(super) fn short(text: &str) -> String {
-    crate::view::text::one_line(text, 60)
 }
 
 /// Checks whether a name fits a search, ignoring case. Without a `*`, the search may be anywhere in

@@ -6,9 +6,8 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use smol_str::SmolStr;
 
 use super::STYLE_VERSION;
-use super::follower::Status;
+use super::follower::{Status, View};
 use super::isolate::isolate;
-use super::reply::AsOf;
 use crate::base::clock;
 use crate::model::nevra::Evr;
 use crate::model::{BuildrootState, Outcome, PackageState, Seq, Timestamp};
@@ -198,6 +197,19 @@ pub(super) fn new_version(old: Option<&SmolStr>, new: &str) -> Markup {
 /// Formats a number with a noun.
 pub(super) fn count(n: usize, one: &str, many: &str) -> String {
     format!("{n} {}", if n == 1 { one } else { many })
+}
+
+/// The event a reply reflects.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct AsOf {
+    pub(super) seq: Option<Seq>,
+    pub(super) at: Timestamp,
+}
+
+impl AsOf {
+    pub(super) fn of(view: &View) -> Self {
+        Self { seq: view.state.seq, at: view.state.recorded_at }
+    }
 }
 
 #[cfg(test)]

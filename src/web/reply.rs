@@ -9,13 +9,12 @@ use axum::http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use maud::{Markup, html};
 
 use super::Site;
-use super::follower::{Status, View};
-use super::params::short;
-use super::parts::layout;
+use super::follower::Status;
+use super::parts::{AsOf, layout};
+use super::refusal::{Refusal, short};
 use crate::base::clock;
-use crate::log::LogError;
+use crate::model::Seq;
 use crate::model::nearest::did_you_mean;
-use crate::model::{Class, Classified, Seq, Timestamp};
 use crate::view::text::capitalised;
 
 /// Longest query of an address, in bytes.
@@ -76,19 +75,6 @@ impl<S: Sync> FromRequestParts<S> for Asked {
     }
 }
 
-/// The event a reply reflects.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct AsOf {
-    pub(super) seq: Option<Seq>,
-    pub(super) at: Timestamp,
-}
-
-impl AsOf {
-    pub(super) fn of(view: &View) -> Self {
-        Self { seq: view.state.seq, at: view.state.recorded_at }
-    }
-}
-
 /// The content of a reply.
 pub(super) enum Content {
     Html { title: String, body: Markup },
@@ -98,52 +84,6 @@ pub(super) enum Content {
 impl Content {
     pub(super) fn json(value: &impl serde::Serialize) -> Self {
         Self::Json(serde_json::to_string(value).expect("a reply is valid JSON"))
-    }
-}
-
-/// Why a page cannot be shown.
-#[derive(Debug)]
-pub(super) enum Refusal {
-    /// The request is invalid; the text says what is valid.
-    BadRequest(String),
-    /// The user may not do that; the text says who may.
-    Forbidden(String),
-    /// The thing does not exist; similar names and their addresses.
-    NotFound(String, Vec<(String, String)>),
-    /// The log is still being read.
-    NotYet,
-    /// A part does not answer now.
-    Unavailable(String),
-    /// A fault of the service; the text is only for the journal.
-    Broken(String),
-}
-
-impl Refusal {
-    pub(super) fn not_found(what: impl Into<String>) -> Self {
-        Self::NotFound(what.into(), Vec::new())
-    }
-}
-
-impl From<LogError> for Refusal {
-    fn from(error: LogError) -> Self {
-        match error.class() {
-            Class::Unavailable => Self::Unavailable("the log does not answer".to_owned()),
-            Class::Rejected | Class::Broken => Self::Broken(error.to_string()),
-        }
-    }
-}
-
-impl From<axum::extract::rejection::QueryRejection> for Refusal {
-    fn from(rejection: axum::extract::rejection::QueryRejection) -> Self {
-        let why = rejection.body_text();
-        let why = why.rsplit(": ").next().unwrap_or_default().to_owned();
-        Self::BadRequest(format!("the parameters of the address are not understood: {why}"))
-    }
-}
-
-impl From<axum::extract::rejection::PathRejection> for Refusal {
-    fn from(_: axum::extract::rejection::PathRejection) -> Self {
-        Self::BadRequest("the name in the address is not text".to_owned())
     }
 }
 

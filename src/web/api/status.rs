@@ -6,7 +6,8 @@ use crate::view::package::{self as package_view, Report};
 use crate::web::follower::View;
 use crate::web::listing::{self, Entry};
 use crate::web::params::PackagesRequest;
-use crate::web::reply::{Content, Refusal};
+use crate::web::refusal::Refusal;
+use crate::web::reply::Content;
 
 /// One page of the output of `koschei status --json`.
 #[derive(Serialize)]

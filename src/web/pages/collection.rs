@@ -22,8 +22,10 @@ use crate::model::{Name, RepoId, Seq};
 use crate::view::package::{self as package_view, STATES};
 use crate::view::text::one_line;
 use crate::web::follower::View;
-use crate::web::params::{self, TrailQuery};
-use crate::web::reply::{AsOf, Asked, Content, Refusal, reply};
+use crate::web::params::TrailQuery;
+use crate::web::parts::AsOf;
+use crate::web::refusal::{Refusal, short};
+use crate::web::reply::{Asked, Content, reply};
 use crate::web::{KojiLinks, Site, events, links, parts, running};
 
 /// Largest number of repositories that are shown.
@@ -69,7 +71,7 @@ fn seen(view: &View, name: &str, troubles: &Troubles, koji: &KojiLinks, json: bo
         let near = nearest(name, all.iter().copied());
         let offered = if near.is_empty() { all } else { near };
         let known = offered.into_iter().map(|n| (n.to_owned(), links::collection(n))).collect();
-        return Err(Refusal::NotFound(format!("there is no collection `{}`", params::short(name)), known));
+        return Err(Refusal::NotFound(format!("there is no collection `{}`", short(name)), known));
     };
     if json {
         return Ok(Content::json(&package_view::collection(&view.state, name, c)));

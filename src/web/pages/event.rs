@@ -12,7 +12,9 @@ use crate::model::Seq;
 use crate::model::counted::and_more;
 use crate::view::text::one_line;
 use crate::web::params::EventQuery;
-use crate::web::reply::{AsOf, Asked, Content, Refusal, reply};
+use crate::web::parts::AsOf;
+use crate::web::refusal::Refusal;
+use crate::web::reply::{Asked, Content, reply};
 use crate::web::{Site, events, links, params, parts};
 
 /// Largest number of causes that are followed.

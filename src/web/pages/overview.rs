@@ -10,7 +10,8 @@ use crate::model::{Name, PackageState};
 use crate::view::package::{self as package_view, STATES, rank};
 use crate::web::api::status;
 use crate::web::follower::{Change, View};
-use crate::web::reply::{AsOf, Asked, Content, reply};
+use crate::web::parts::AsOf;
+use crate::web::reply::{Asked, Content, reply};
 use crate::web::{KojiLinks, Site, links, parts, running};
 
 /// Largest number of state changes that are shown.

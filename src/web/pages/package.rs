@@ -17,8 +17,10 @@ use crate::view::answer::{self, Answer};
 use crate::view::package::{self as package_view, BuildView};
 use crate::view::text::{capitalised, points};
 use crate::web::follower::View;
-use crate::web::params::{self, PackageQuery};
-use crate::web::reply::{AsOf, Asked, Content, Refusal, reply};
+use crate::web::params::PackageQuery;
+use crate::web::parts::AsOf;
+use crate::web::refusal::{Refusal, short};
+use crate::web::reply::{Asked, Content, reply};
 use crate::web::{KojiLinks, Site, events, links, parts};
 
 /// Number of events of the trail on one page.
@@ -126,16 +128,16 @@ fn seen(view: &View, name: &str, query: &PackageQuery, koji: &KojiLinks) -> Resu
     if with.is_empty() {
         let near = answer::near(&view.state, name);
         let links = near.into_iter().map(|n| (n.to_owned(), format!("/package/{}", links::encoded(n)))).collect();
-        return Err(Refusal::NotFound(format!("no collection has a package `{}`", params::short(name)), links));
+        return Err(Refusal::NotFound(format!("no collection has a package `{}`", short(name)), links));
     }
     let c = match query.collection.as_deref().filter(|c| !c.is_empty()) {
         None => with[0],
         Some(wanted) => *with.iter().find(|(n, _)| n.as_str() == wanted).ok_or_else(|| {
             let what = match view.state.collections.contains_key(wanted) {
-                true => format!("collection `{wanted}` has no package `{}`", params::short(name)),
-                false => format!("there is no collection `{}`", params::short(wanted)),
+                true => format!("collection `{wanted}` has no package `{}`", short(name)),
+                false => format!("there is no collection `{}`", short(wanted)),
             };
-            let others = with.iter().map(|(n, _)| (format!("{} in {n}", params::short(name)), links::package(n, name)));
+            let others = with.iter().map(|(n, _)| (format!("{} in {n}", short(name)), links::package(n, name)));
             Refusal::NotFound(what, others.collect())
         })?,
     };

@@ -17,7 +17,9 @@ use crate::web::api::status;
 use crate::web::follower::View;
 use crate::web::listing::{Entry, address, collections, grouped, page, select};
 use crate::web::params::{Order, PackagesQuery, PackagesRequest, SEARCH_CHARS_MAX, SortKey};
-use crate::web::reply::{AsOf, Asked, Content, Refusal, reply};
+use crate::web::parts::AsOf;
+use crate::web::refusal::Refusal;
+use crate::web::reply::{Asked, Content, reply};
 use crate::web::{KojiLinks, Site, links, parts};
 
 /// Longest reason in a row, in characters.
