@@ -33,7 +33,7 @@ use crate::hub::tracked::AskedFor;
 use crate::koji::HubError;
 use crate::koji::calls::get_user;
 use crate::model::koji::RepoState;
-use crate::model::{Class, Classified, Hub, Name, RepoId, TaskId};
+use crate::model::{Hub, Name, RepoId, TaskId};
 use crate::telemetry::Metrics;
 
 /// Maximum number of objects read in one look after hints.
@@ -193,9 +193,7 @@ impl Poller {
                     // A step that sent no request does not show whether the hub answers.
                     if self.reader.answers() > answers {
                         backoff.reset();
-                        if trouble.is_over() {
-                            tracing::info!(hub = %self.hub, "the hub answers again");
-                        }
+                        trouble.answered(Some(self.hub.as_str()));
                         self.metrics.hub_up(self.hub.as_str(), true);
                     }
                     self.metrics.loop_went_round(&format!("watcher {}", self.hub), clock::now());
@@ -205,20 +203,8 @@ impl Poller {
                     // A hub that refuses or answers something unreadable is treated like one that
                     // is away. When somebody repairs the hub or the service, all hints are still
                     // waiting.
-                    let text = crate::model::causes::with_causes(&e);
-                    match e.class() {
-                        _ if !trouble.is_new(&text) => {
-                            tracing::debug!(hub = %self.hub, error = %text, "the hub still does not answer");
-                        }
-                        Class::Unavailable => {
-                            tracing::warn!(hub = %self.hub, error = %text, "the hub does not answer; hints wait; \
-                                {}", e.remedy());
-                        }
-                        _ => {
-                            tracing::error!(hub = %self.hub, error = %text, "the hub cannot be read; hints wait; \
-                                {}", e.remedy());
-                        }
-                    }
+                    let meanwhile = format!("hints wait; {}", e.remedy());
+                    trouble.failed(Some(self.hub.as_str()), "the hub", &e, &meanwhile);
                     self.metrics.hub_up(self.hub.as_str(), false);
                     if !backoff.wait(&self.stop).await {
                         return;

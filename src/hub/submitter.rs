@@ -21,6 +21,7 @@ use super::to_writer::{Ending, Input, ToWriter};
 use crate::base::backoff::Backoff;
 use crate::base::clock;
 use crate::base::stage::stage;
+use crate::base::trouble::Trouble;
 use crate::decide::command::{BindRepo, CancelCommand, RebuildCommand};
 use crate::decide::request::Waits;
 use crate::koji::calls::{ListTasks, ScratchBuild, build, cancel_task, get_logged_in_user, list_tasks, request_repo};
@@ -123,6 +124,7 @@ impl Submitter {
     pub async fn run(mut self) {
         let mut memory = Memory { unsure: true, user: None, stale: BTreeMap::new(), requested: Vec::new() };
         let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(120));
+        let mut trouble = Trouble::default();
         let name = format!("submitter {}", self.hub);
         self.metrics.loop_begins(&name, Duration::from_secs(600), clock::now());
         loop {
@@ -130,6 +132,7 @@ impl Submitter {
             match round {
                 Ok(()) => {
                     backoff.reset();
+                    trouble.answered(Some(self.hub.as_str()));
                     self.metrics.loop_went_round(&format!("submitter {}", self.hub), clock::now());
                     tokio::select! {
                         biased;
@@ -145,28 +148,21 @@ impl Submitter {
                         the hub is asked whether it has the task");
                 }
                 Err(other) => {
-                    let (class, text, remedy) = match &other {
-                        Stopped::Hub(e) => (e.class(), crate::model::causes::with_causes(e), e.remedy()),
-                        Stopped::Log(e) => (e.class(), crate::model::causes::with_causes(e), "check the database"),
-                        Stopped::TooMany => (
-                            Class::Broken,
-                            format!(
-                                "more than {} tasks of our user since the oldest waiting decision",
-                                SEARCH_PAGE * SEARCH_PAGES
-                            ),
-                            "cancel waiting rebuilds (`koschei admin cancel`), or let others use another user",
-                        ),
+                    let hub = Some(self.hub.as_str());
+                    let waits = |remedy| format!("commands wait; {remedy}");
+                    match &other {
+                        Stopped::Hub(e) => trouble.failed(hub, "the hub", e, &waits(e.remedy())),
+                        Stopped::Log(e) => trouble.failed(hub, "the database", e, &waits("check the database")),
+                        Stopped::TooMany => {
+                            let most = SEARCH_PAGE * SEARCH_PAGES;
+                            let text = format!("more than {most} tasks of our user since the oldest waiting decision");
+                            let remedy = "cancel waiting rebuilds (`koschei admin cancel`), or let others use another \
+                                user";
+                            trouble.failed_with(hub, "the hub", (Class::Broken, &text), &waits(remedy));
+                        }
                         Stopped::Paused | Stopped::Ending => continue,
-                    };
-                    memory.unsure = true;
-                    if class == Class::Unavailable {
-                        tracing::warn!(hub = %self.hub, error = %text, "commands wait; {remedy}");
-                    } else {
-                        // The login was refused, or the answers are unreadable. An operator has to
-                        // act. Nothing is lost meanwhile.
-                        tracing::error!(hub = %self.hub, error = %text, "commands cannot be carried out and wait; \
-                            {remedy}");
                     }
+                    memory.unsure = true;
                     self.metrics.submission(telemetry::Submission::Failed);
                     if !backoff.wait(&self.stop).await {
                         return;

@@ -14,8 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::base::backoff::Backoff;
 use crate::base::clock;
 use crate::base::trouble::Trouble;
-use crate::model::causes::with_causes;
-use crate::model::{Class, Classified, Timestamp};
+use crate::model::{Classified, Timestamp};
 use crate::telemetry::Metrics;
 use crate::telemetry::probe::Readiness;
 
@@ -74,9 +73,7 @@ impl Patience {
 
     /// Notes that the service answers.
     pub fn answered(&mut self) {
-        if self.trouble.is_over() {
-            tracing::info!("{} answers again", self.what);
-        }
+        self.trouble.answered(None);
         self.due = None;
         self.fine_since.get_or_insert_with(clock::now);
         if let Some(readiness) = &self.readiness {
@@ -87,15 +84,7 @@ impl Patience {
     /// Notes that the service does not answer, and logs it if that is news. Ask it again when
     /// [`Patience::is_due`] returns `true`.
     pub fn failed(&mut self, error: &(impl Error + Classified)) {
-        let (what, meanwhile) = (self.what, self.meanwhile);
-        let text = with_causes(error);
-        match error.class() {
-            _ if !self.trouble.is_new(&text) => tracing::debug!(error = %text, "{what} still does not answer"),
-            Class::Unavailable => tracing::warn!(error = %text, "{what} does not answer; {meanwhile}"),
-            _ => {
-                tracing::error!(error = %text, "{what} answers with an error; {meanwhile}, and the call is repeated")
-            }
-        }
+        self.trouble.failed(None, self.what, error, self.meanwhile);
         if let Some(readiness) = &self.readiness {
             readiness.waits_for(self.what);
         }
