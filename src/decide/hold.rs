@@ -131,52 +131,65 @@ impl Hold {
     }
 }
 
-/// Lists the word of each reason. A missing reason is a compile error.
+/// Lists the word of each reason. A missing reason is a compile error. Reasons of the package or
+/// its collection come first (`own_reasons!()` is a pattern for them), then limits that many
+/// packages share.
 macro_rules! keys {
-    ($($reason:ident $key:literal,)+) => {
+    (own { $($own:ident $own_key:literal,)+ } limits { $($limit:ident $limit_key:literal,)+ }) => {
         impl Hold {
             /// Number of different reasons.
             pub(super) const COUNT: usize = Self::KEYS.len();
-            const KEYS: [&'static str; [$($key),+].len()] = [$($key),+];
+            const KEYS: [&'static str; [$($own_key,)+ $($limit_key),+].len()] = [$($own_key,)+ $($limit_key),+];
 
             pub(super) const fn index(&self) -> usize {
                 enum Place {
-                    $($reason),+
+                    $($own,)+
+                    $($limit),+
                 }
                 match self {
-                    $(Self::$reason { .. } => Place::$reason as usize,)+
+                    $(Self::$own { .. } => Place::$own as usize,)+
+                    $(Self::$limit { .. } => Place::$limit as usize,)+
                 }
             }
         }
+
+        macro_rules! own_reasons {
+            () => { $($crate::decide::hold::Hold::$own { .. })|+ };
+        }
+        pub(super) use own_reasons;
     };
 }
 
 keys! {
-    Blocked "blocked",
-    Untracked "untracked",
-    NoSource "no_source",
-    Running "running",
-    RebuildOpen "rebuild_open",
-    HeldByOperator "held_by_operator",
-    TargetGone "target_gone",
-    TagGone "tag_gone",
-    BuildrootUnknown "buildroot_unknown",
-    BuildrootBroken "buildroot_broken",
-    NotResolvedYet "not_resolved_yet",
-    NewerSourceNotResolved "newer_source_not_resolved",
-    Unresolved "unresolved",
-    NoArch "no_arch",
-    RetryLater "retry_later",
-    BelowThreshold "below_threshold",
-    Declined "declined",
-    Load "load",
-    CollectionLimit "collection_limit",
-    OverallLimit "overall_limit",
-    HourlyLimit "hourly_limit",
-    PolicyRefused "policy_refused",
-    CollectionPaused "collection_paused",
-    Paused "paused",
-    EvaluationLimit "evaluation_limit",
+    own {
+        Blocked "blocked",
+        Untracked "untracked",
+        NoSource "no_source",
+        Running "running",
+        RebuildOpen "rebuild_open",
+        HeldByOperator "held_by_operator",
+        TargetGone "target_gone",
+        TagGone "tag_gone",
+        BuildrootUnknown "buildroot_unknown",
+        BuildrootBroken "buildroot_broken",
+        NotResolvedYet "not_resolved_yet",
+        NewerSourceNotResolved "newer_source_not_resolved",
+        Unresolved "unresolved",
+        NoArch "no_arch",
+        RetryLater "retry_later",
+        BelowThreshold "below_threshold",
+        Declined "declined",
+    }
+    limits {
+        Load "load",
+        CollectionLimit "collection_limit",
+        OverallLimit "overall_limit",
+        HourlyLimit "hourly_limit",
+        PolicyRefused "policy_refused",
+        CollectionPaused "collection_paused",
+        Paused "paused",
+        EvaluationLimit "evaluation_limit",
+    }
 }
 
 impl fmt::Display for Hold {

@@ -5,7 +5,7 @@ use smol_str::SmolStr;
 use super::Choice;
 use crate::decide::arches::build_arches;
 use crate::decide::eligibility::refused;
-use crate::decide::hold::Hold;
+use crate::decide::hold::{Hold, own_reasons};
 use crate::decide::load::{ArchLoads, Loads, NOBODY, overloaded_arches};
 use crate::decide::policy::Policy;
 use crate::fold::{Collection, State};
@@ -138,7 +138,8 @@ impl<'a> Room<'a> {
             Hold::CollectionPaused { .. } => self.collections[collection].paused = None,
             Hold::PolicyRefused { .. } => self.collections[collection].refused = None,
             Hold::CollectionLimit => self.collections[collection].left = u32::MAX,
-            _ => self.load = None,
+            Hold::Load { .. } => self.load = None,
+            own_reasons!() => {}
         }
     }
 }
@@ -158,7 +159,7 @@ impl Reach {
         match hold {
             Hold::EvaluationLimit | Hold::Paused { .. } | Hold::OverallLimit | Hold::HourlyLimit { .. } => Self::All,
             Hold::CollectionPaused { .. } | Hold::PolicyRefused { .. } | Hold::CollectionLimit => Self::Collection,
-            _ => Self::One,
+            Hold::Load { .. } | own_reasons!() => Self::One,
         }
     }
 }
