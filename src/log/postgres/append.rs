@@ -53,7 +53,7 @@ const fn insert_names(table: Table) -> &'static str {
 }
 
 impl PostgresLog {
-    pub(super) async fn write_commit(&self, expected: Option<Seq>, commit: &Commit) -> Result<Head, AppendError> {
+    pub(super) async fn append(&self, expected: Option<Seq>, commit: &Commit) -> Result<Head, AppendError> {
         let fail = || StoreError::new("append");
         let Some(payloads) = &self.inner.payloads else { return Err(read_only("append").into()) };
         let attachments = prepare(commit)?;

@@ -36,7 +36,7 @@ const REWRITE: [&str; 3] = [
 ];
 
 impl PostgresLog {
-    pub(super) async fn erase_person(&self, asked: &str) -> Result<Erasure, StoreError> {
+    pub(super) async fn forget_person(&self, asked: &str) -> Result<Erasure, StoreError> {
         let fail = || StoreError::new("forget a person");
         if self.inner.payloads.is_none() {
             return Err(super::read_only("forget a person"));

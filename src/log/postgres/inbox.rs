@@ -45,7 +45,7 @@ const PRUNE: &str = "DELETE FROM raw_bodies WHERE position = ANY($1)";
 type LastReceived = (i64, String, String, i64, Vec<u8>, Option<Vec<u8>>);
 
 impl PostgresLog {
-    pub(super) async fn store_messages(&self, messages: &[Incoming]) -> Result<Vec<Received>, ReceiveError> {
+    pub(super) async fn receive(&self, messages: &[Incoming]) -> Result<Vec<Received>, ReceiveError> {
         let fail = || StoreError::new("receive messages");
         if self.inner.payloads.is_none() {
             return Err(read_only("receive messages").into());
@@ -89,7 +89,7 @@ impl PostgresLog {
         Ok(answers)
     }
 
-    pub(super) async fn read_known(&self, ids: &[&str]) -> Result<HashSet<String>, ReadError> {
+    pub(super) async fn received(&self, ids: &[&str]) -> Result<HashSet<String>, ReadError> {
         let rows: Vec<(String, i64)> = sqlx::query_as(KNOWN_IDS)
             .bind(ids)
             .fetch_all(&self.inner.pool)
@@ -98,7 +98,7 @@ impl PostgresLog {
         Ok(rows.into_iter().map(|(id, _)| id).collect())
     }
 
-    pub(super) async fn read_last(&self, besides: &str, limit: usize) -> Result<Vec<PastMessage>, ReadError> {
+    pub(super) async fn last_received(&self, besides: &str, limit: usize) -> Result<Vec<PastMessage>, ReadError> {
         let rows: Vec<LastReceived> = sqlx::query_as(LAST_RECEIVED)
             .bind(besides)
             .bind(page(limit))
@@ -116,7 +116,7 @@ impl PostgresLog {
             .collect()
     }
 
-    pub(super) async fn read_pending(&self, after: Option<Position>, limit: usize) -> Result<Vec<Pending>, ReadError> {
+    pub(super) async fn pending(&self, after: Option<Position>, limit: usize) -> Result<Vec<Pending>, ReadError> {
         let rows: Vec<PendingRow> = sqlx::query_as(PENDING)
             .bind(signed(after.map_or(0, |p| p.0)))
             .bind(page(limit))
@@ -126,7 +126,7 @@ impl PostgresLog {
         rows.into_iter().map(pending).collect()
     }
 
-    pub(super) async fn read_pending_of(
+    pub(super) async fn pending_of(
         &self,
         source: &str,
         after: Option<Position>,
@@ -146,7 +146,7 @@ impl PostgresLog {
         looked_through(rows, last, limit)
     }
 
-    pub(super) async fn read_fates(&self, ids: &[&str]) -> Result<Vec<Option<Fate>>, ReadError> {
+    pub(super) async fn fates(&self, ids: &[&str]) -> Result<Vec<Option<Fate>>, ReadError> {
         let rows: Vec<FateRow> = sqlx::query_as(FATES)
             .bind(ids)
             .fetch_all(&self.inner.pool)
@@ -155,7 +155,7 @@ impl PostgresLog {
         Ok(in_order(ids, rows))
     }
 
-    pub(super) async fn read_parked(&self, after: Option<Position>, limit: usize) -> Result<Vec<Parked>, ReadError> {
+    pub(super) async fn parked(&self, after: Option<Position>, limit: usize) -> Result<Vec<Parked>, ReadError> {
         let rows: Vec<(i64, String, String, String, i64, String)> = sqlx::query_as(PARKED)
             .bind(signed(after.map_or(0, |p| p.0)))
             .bind(page(limit))
@@ -175,7 +175,7 @@ impl PostgresLog {
             .collect())
     }
 
-    pub(super) async fn read_parked_messages(&self, ids: &[&str]) -> Result<Vec<(Pending, String)>, ReadError> {
+    pub(super) async fn parked_messages(&self, ids: &[&str]) -> Result<Vec<(Pending, String)>, ReadError> {
         let rows: Vec<ParkedRow> = sqlx::query_as(PARKED_MESSAGES)
             .bind(ids)
             .fetch_all(&self.inner.pool)
@@ -184,12 +184,12 @@ impl PostgresLog {
         rows.into_iter().map(parked).collect()
     }
 
-    pub(super) async fn make_pending(&self, ids: &[String]) -> Result<u64, StoreError> {
+    pub(super) async fn unpark(&self, ids: &[String]) -> Result<u64, StoreError> {
         let done = sqlx::query(UNPARK).bind(ids).execute(&self.inner.pool).await;
         done.map(|d| d.rows_affected()).map_err(StoreError::new("unpark messages"))
     }
 
-    pub(super) async fn read_counts(&self) -> Result<Counts, ReadError> {
+    pub(super) async fn counts(&self) -> Result<Counts, ReadError> {
         let (total, pending, parked, outbox): (i64, i64, i64, i64) =
             sqlx::query_as(COUNTS).fetch_one(&self.inner.pool).await.map_err(StoreError::new("count"))?;
         Ok(Counts {
@@ -200,7 +200,7 @@ impl PostgresLog {
         })
     }
 
-    pub(super) async fn delete_bodies(&self, before: Timestamp) -> Result<u64, StoreError> {
+    pub(super) async fn prune_raw(&self, before: Timestamp) -> Result<u64, StoreError> {
         let fail = || StoreError::new("prune message bodies");
         let (mut deleted, mut after) = (0, 0);
         loop {

@@ -14,7 +14,7 @@ const OF_EVENTS: &str = "SELECT DISTINCT seq FROM outbox WHERE seq = ANY($1)";
 const SENT: &str = "UPDATE outbox SET sent = 1 WHERE id = ANY($1) AND sent = 0";
 
 impl PostgresLog {
-    pub(super) async fn read_commands(&self, limit: usize) -> Result<Vec<OutboxCommand>, ReadError> {
+    pub(super) async fn pending_commands(&self, limit: usize) -> Result<Vec<OutboxCommand>, ReadError> {
         let rows: Vec<(String, i64, String, String)> = sqlx::query_as(WAITING)
             .bind(page(limit))
             .fetch_all(&self.inner.pool)
@@ -23,7 +23,7 @@ impl PostgresLog {
         rows.into_iter().map(|(id, seq, kind, payload)| rows::command(id, seq, kind, payload)).collect()
     }
 
-    pub(super) async fn read_outbox(&self, after: u64, limit: usize) -> Result<Vec<(u64, OutboxCommand)>, ReadError> {
+    pub(super) async fn outbox(&self, after: u64, limit: usize) -> Result<Vec<(u64, OutboxCommand)>, ReadError> {
         let rows: Vec<(i64, String, i64, String, String)> = sqlx::query_as(ALL)
             .bind(signed(after))
             .bind(page(limit))
@@ -35,7 +35,7 @@ impl PostgresLog {
             .collect()
     }
 
-    pub(super) async fn find_commands(&self, events: &[Seq]) -> Result<HashSet<Seq>, ReadError> {
+    pub(super) async fn commands_of(&self, events: &[Seq]) -> Result<HashSet<Seq>, ReadError> {
         let events: Vec<i64> = events.iter().map(|seq| signed(seq.get())).collect();
         let rows: Vec<(i64,)> = sqlx::query_as(OF_EVENTS)
             .bind(events)
@@ -45,7 +45,7 @@ impl PostgresLog {
         Ok(rows.into_iter().filter_map(|(seq,)| Seq::new(unsigned(seq))).collect())
     }
 
-    pub(super) async fn note_sent(&self, ids: &[String]) -> Result<u64, StoreError> {
+    pub(super) async fn mark_sent(&self, ids: &[String]) -> Result<u64, StoreError> {
         let done = sqlx::query(SENT).bind(ids).execute(&self.inner.pool).await;
         done.map(|d| d.rows_affected()).map_err(StoreError::new("note commands as sent"))
     }

@@ -44,7 +44,7 @@ pub(super) async fn head_of(conn: &mut PgConnection) -> Result<Head, ReadError> 
 }
 
 impl PostgresLog {
-    pub(super) async fn read_info(&self) -> Result<LogInfo, ReadError> {
+    pub(super) async fn info(&self) -> Result<LogInfo, ReadError> {
         let find = async |key: &'static str| -> Result<Option<String>, ReadError> {
             let row: Option<(String,)> = sqlx::query_as(SELECT_META)
                 .bind(key)
@@ -67,12 +67,12 @@ impl PostgresLog {
         })
     }
 
-    pub(super) async fn read_head(&self) -> Result<Head, ReadError> {
+    pub(super) async fn head(&self) -> Result<Head, ReadError> {
         let mut conn = self.inner.pool.acquire().await.map_err(StoreError::new("read the head"))?;
         head_of(&mut conn).await
     }
 
-    pub(super) async fn read_page(&self, after: Option<Seq>, limit: usize) -> Result<Vec<Record>, ReadError> {
+    pub(super) async fn read(&self, after: Option<Seq>, limit: usize) -> Result<Vec<Record>, ReadError> {
         let rows = sqlx::query(PAGE)
             .bind(signed(after.map_or(0, Seq::get)))
             .bind(page(limit))
@@ -82,7 +82,7 @@ impl PostgresLog {
         self.records(rows).await
     }
 
-    pub(super) async fn read_subject_page(
+    pub(super) async fn read_subject(
         &self,
         subjects: Subjects<'_>,
         after: Option<Seq>,
@@ -102,7 +102,7 @@ impl PostgresLog {
     }
 
     /// Finds the event by binary search, because recorded time never goes back.
-    pub(super) async fn find_seq_at(&self, time: Timestamp) -> Result<Option<Seq>, ReadError> {
+    pub(super) async fn seq_at(&self, time: Timestamp) -> Result<Option<Seq>, ReadError> {
         let mut conn = self.inner.pool.acquire().await.map_err(StoreError::new("find a time"))?;
         let head = head_of(&mut conn).await?;
         // Invariant: all events up to `low` are at or before `time`, and all from `high` on are
@@ -129,11 +129,11 @@ impl PostgresLog {
 
     /// Waits for an append. It listens first, then reads the head, then waits, so an append in
     /// between has been notified by then.
-    pub(super) async fn wait_for_change(&self, after: Option<Seq>) -> Result<Head, ReadError> {
+    pub(super) async fn changed(&self, after: Option<Seq>) -> Result<Head, ReadError> {
         let mut woken = self.inner.tail.listen().await;
         loop {
             woken.mark_unchanged();
-            let head = self.answered(self.read_head()).await?;
+            let head = self.answered(self.head()).await?;
             if head.seq > after {
                 return Ok(head);
             }

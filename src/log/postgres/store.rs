@@ -26,7 +26,7 @@ const FACT: &str = "SELECT seq FROM events WHERE fact = $1";
 const PERSONS: &str = "SELECT id, name FROM persons ORDER BY id";
 
 impl PostgresLog {
-    pub(super) async fn read_attachment(&self, digest: &str) -> Result<Option<Vec<u8>>, ReadError> {
+    pub(super) async fn attachment(&self, digest: &str) -> Result<Option<Vec<u8>>, ReadError> {
         let Ok(key) = hex::decode(digest) else { return Ok(None) };
         let row: Option<(Vec<u8>,)> = sqlx::query_as(ATTACHMENT)
             .bind(key)
@@ -36,7 +36,7 @@ impl PostgresLog {
         row.map(|(packed,)| codec::unpack_attachment(digest, &packed, ATTACHMENT_BYTES_MAX)).transpose()
     }
 
-    pub(super) async fn write_snapshot(&self, snapshot: &Snapshot) -> Result<(), StoreError> {
+    pub(super) async fn put_snapshot(&self, snapshot: &Snapshot) -> Result<(), StoreError> {
         let fail = || StoreError::new("store a snapshot");
         let packed = codec::pack_blob(&snapshot.bytes).map_err(|e| fail()(sqlx::Error::Io(e)))?;
         let mut tx = pool::begin(&self.inner.pool).await.map_err(fail())?;
@@ -54,7 +54,7 @@ impl PostgresLog {
         tx.commit().await.map_err(fail())
     }
 
-    pub(super) async fn read_snapshot(
+    pub(super) async fn latest_snapshot(
         &self,
         at_most: Option<Seq>,
         state_version: u32,
@@ -73,12 +73,12 @@ impl PostgresLog {
         Ok(Some(Snapshot { seq, hash, program, state_version, digest, bytes }))
     }
 
-    pub(super) async fn delete_snapshots(&self) -> Result<u64, StoreError> {
+    pub(super) async fn drop_snapshots(&self) -> Result<u64, StoreError> {
         let done = sqlx::query(DROP_SNAPSHOTS).execute(&self.inner.pool).await;
         done.map(|d| d.rows_affected()).map_err(StoreError::new("drop snapshots"))
     }
 
-    pub(super) async fn write_import(&self, whole: Option<Seq>) -> Result<(), StoreError> {
+    pub(super) async fn note_import(&self, whole: Option<Seq>) -> Result<(), StoreError> {
         let note = match whole {
             Some(seq) => sqlx::query(NOTE_IMPORT).bind(signed(seq.get())),
             None => sqlx::query(IMPORT_IS_OVER),
@@ -86,7 +86,7 @@ impl PostgresLog {
         note.execute(&self.inner.pool).await.map(drop).map_err(StoreError::new("note an import"))
     }
 
-    pub(super) async fn find_person(&self, name: &str) -> Result<Option<PersonId>, ReadError> {
+    pub(super) async fn person(&self, name: &str) -> Result<Option<PersonId>, ReadError> {
         let row: Option<(String,)> = sqlx::query_as(PERSON)
             .bind(name)
             .fetch_optional(&self.inner.pool)
@@ -95,7 +95,7 @@ impl PostgresLog {
         Ok(row.map(|(id,)| PersonId::new(id)))
     }
 
-    pub(super) async fn find_name(&self, id: &PersonId) -> Result<Option<String>, ReadError> {
+    pub(super) async fn name_of(&self, id: &PersonId) -> Result<Option<String>, ReadError> {
         let row: Option<(String,)> = sqlx::query_as(NAME)
             .bind(id.as_str())
             .fetch_optional(&self.inner.pool)
@@ -104,7 +104,7 @@ impl PostgresLog {
         Ok(row.map(|(name,)| name))
     }
 
-    pub(super) async fn find_fact(&self, fact: &FactId) -> Result<bool, ReadError> {
+    pub(super) async fn has_fact(&self, fact: &FactId) -> Result<bool, ReadError> {
         let row: Option<(i64,)> = sqlx::query_as(FACT)
             .bind(fact.0.to_vec())
             .fetch_optional(&self.inner.pool)
@@ -113,7 +113,7 @@ impl PostgresLog {
         Ok(row.is_some())
     }
 
-    pub(super) async fn read_persons(&self) -> Result<Vec<(PersonId, String)>, ReadError> {
+    pub(super) async fn all_persons(&self) -> Result<Vec<(PersonId, String)>, ReadError> {
         let rows: Vec<(String, String)> =
             sqlx::query_as(PERSONS).fetch_all(&self.inner.pool).await.map_err(StoreError::new("read persons"))?;
         Ok(rows.into_iter().map(|(id, name)| (PersonId::new(id), name)).collect())

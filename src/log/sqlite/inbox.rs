@@ -48,7 +48,7 @@ const PRUNE: &str = "DELETE FROM raw_bodies WHERE position IN (SELECT value FROM
 type LastReceived = (i64, String, String, i64, Vec<u8>, Option<Vec<u8>>);
 
 impl SqliteLog {
-    pub(super) async fn store_messages(&self, messages: &[Incoming]) -> Result<Vec<Received>, ReceiveError> {
+    pub(super) async fn receive(&self, messages: &[Incoming]) -> Result<Vec<Received>, ReceiveError> {
         let fail = || StoreError::new("receive messages");
         if self.inner.payloads.is_none() {
             return Err(read_only("receive messages").into());
@@ -94,7 +94,7 @@ impl SqliteLog {
         Ok(answers)
     }
 
-    pub(super) async fn read_known(&self, ids: &[&str]) -> Result<HashSet<String>, ReadError> {
+    pub(super) async fn received(&self, ids: &[&str]) -> Result<HashSet<String>, ReadError> {
         let rows: Vec<(String, i64)> = sqlx::query_as(KNOWN_IDS)
             .bind(json!(ids).to_string())
             .fetch_all(&self.inner.readers)
@@ -103,7 +103,7 @@ impl SqliteLog {
         Ok(rows.into_iter().map(|(id, _)| id).collect())
     }
 
-    pub(super) async fn read_last(&self, besides: &str, limit: usize) -> Result<Vec<PastMessage>, ReadError> {
+    pub(super) async fn last_received(&self, besides: &str, limit: usize) -> Result<Vec<PastMessage>, ReadError> {
         let rows: Vec<LastReceived> = sqlx::query_as(LAST_RECEIVED)
             .bind(besides)
             .bind(page(limit))
@@ -121,7 +121,7 @@ impl SqliteLog {
             .collect()
     }
 
-    pub(super) async fn read_pending(&self, after: Option<Position>, limit: usize) -> Result<Vec<Pending>, ReadError> {
+    pub(super) async fn pending(&self, after: Option<Position>, limit: usize) -> Result<Vec<Pending>, ReadError> {
         let rows: Vec<PendingRow> = sqlx::query_as(PENDING)
             .bind(signed(after.map_or(0, |p| p.0)))
             .bind(page(limit))
@@ -131,7 +131,7 @@ impl SqliteLog {
         rows.into_iter().map(pending).collect()
     }
 
-    pub(super) async fn read_pending_of(
+    pub(super) async fn pending_of(
         &self,
         source: &str,
         after: Option<Position>,
@@ -151,7 +151,7 @@ impl SqliteLog {
         looked_through(rows, last, limit)
     }
 
-    pub(super) async fn read_fates(&self, ids: &[&str]) -> Result<Vec<Option<Fate>>, ReadError> {
+    pub(super) async fn fates(&self, ids: &[&str]) -> Result<Vec<Option<Fate>>, ReadError> {
         let rows: Vec<FateRow> = sqlx::query_as(FATES)
             .bind(json!(ids).to_string())
             .fetch_all(&self.inner.readers)
@@ -160,7 +160,7 @@ impl SqliteLog {
         Ok(in_order(ids, rows))
     }
 
-    pub(super) async fn read_parked(&self, after: Option<Position>, limit: usize) -> Result<Vec<Parked>, ReadError> {
+    pub(super) async fn parked(&self, after: Option<Position>, limit: usize) -> Result<Vec<Parked>, ReadError> {
         let rows: Vec<(i64, String, String, String, i64, String)> = sqlx::query_as(PARKED)
             .bind(signed(after.map_or(0, |p| p.0)))
             .bind(page(limit))
@@ -180,7 +180,7 @@ impl SqliteLog {
             .collect())
     }
 
-    pub(super) async fn read_parked_messages(&self, ids: &[&str]) -> Result<Vec<(Pending, String)>, ReadError> {
+    pub(super) async fn parked_messages(&self, ids: &[&str]) -> Result<Vec<(Pending, String)>, ReadError> {
         let rows: Vec<ParkedRow> = sqlx::query_as(PARKED_MESSAGES)
             .bind(json!(ids).to_string())
             .fetch_all(&self.inner.readers)
@@ -189,12 +189,12 @@ impl SqliteLog {
         rows.into_iter().map(parked).collect()
     }
 
-    pub(super) async fn make_pending(&self, ids: &[String]) -> Result<u64, StoreError> {
+    pub(super) async fn unpark(&self, ids: &[String]) -> Result<u64, StoreError> {
         let done = sqlx::query(UNPARK).bind(json!(ids).to_string()).execute(&self.inner.writer).await;
         done.map(|d| d.rows_affected()).map_err(StoreError::new("unpark messages"))
     }
 
-    pub(super) async fn read_counts(&self) -> Result<Counts, ReadError> {
+    pub(super) async fn counts(&self) -> Result<Counts, ReadError> {
         let (total, pending, parked, outbox): (i64, i64, i64, i64) =
             sqlx::query_as(COUNTS).fetch_one(&self.inner.readers).await.map_err(StoreError::new("count"))?;
         Ok(Counts {
@@ -205,7 +205,7 @@ impl SqliteLog {
         })
     }
 
-    pub(super) async fn delete_bodies(&self, before: Timestamp) -> Result<u64, StoreError> {
+    pub(super) async fn prune_raw(&self, before: Timestamp) -> Result<u64, StoreError> {
         let fail = || StoreError::new("prune message bodies");
         if self.inner.payloads.is_none() {
             return Err(read_only("prune message bodies"));

@@ -83,7 +83,7 @@ pub(super) struct Unindexed {
 }
 
 impl SqliteLog {
-    pub(super) async fn find_fact(&self, fact: &FactId) -> Result<bool, ReadError> {
+    pub(super) async fn has_fact(&self, fact: &FactId) -> Result<bool, ReadError> {
         let fail = || StoreError::new("look for a fact");
         let mut conn = self.inner.readers.acquire().await.map_err(fail())?;
         // Lock the tail before the query: whatever the tail has dropped by now is in the index by

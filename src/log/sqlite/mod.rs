@@ -325,19 +325,19 @@ fn page(limit: usize) -> i64 {
 
 impl EventLog for SqliteLog {
     async fn info(&self) -> Result<LogInfo, ReadError> {
-        self.read_info().await
+        self.info().await
     }
 
     async fn head(&self) -> Result<Head, ReadError> {
-        self.read_head().await
+        self.head().await
     }
 
     async fn append(&self, expected: Option<Seq>, commit: &Commit) -> Result<Head, AppendError> {
-        self.write_commit(expected, commit).await
+        self.append(expected, commit).await
     }
 
     async fn read(&self, after: Option<Seq>, limit: usize) -> Result<Vec<Record>, ReadError> {
-        self.read_page(after, limit).await
+        self.read(after, limit).await
     }
 
     async fn read_subject(
@@ -346,31 +346,31 @@ impl EventLog for SqliteLog {
         after: Option<Seq>,
         limit: usize,
     ) -> Result<Vec<Record>, ReadError> {
-        self.read_subject_page(subjects, after, limit).await
+        self.read_subject(subjects, after, limit).await
     }
 
     async fn seq_at(&self, time: Timestamp) -> Result<Option<Seq>, ReadError> {
-        self.find_seq_at(time).await
+        self.seq_at(time).await
     }
 
     async fn changed(&self, after: Option<Seq>) -> Result<Head, ReadError> {
-        self.wait_for_change(after).await
+        self.changed(after).await
     }
 
     async fn receive(&self, messages: &[Incoming]) -> Result<Vec<Received>, ReceiveError> {
-        self.store_messages(messages).await
+        self.receive(messages).await
     }
 
     async fn received(&self, ids: &[&str]) -> Result<HashSet<String>, ReadError> {
-        self.read_known(ids).await
+        self.received(ids).await
     }
 
     async fn last_received(&self, besides: &str, limit: usize) -> Result<Vec<PastMessage>, ReadError> {
-        self.read_last(besides, limit).await
+        self.last_received(besides, limit).await
     }
 
     async fn pending(&self, after: Option<Position>, limit: usize) -> Result<Vec<Pending>, ReadError> {
-        self.read_pending(after, limit).await
+        self.pending(after, limit).await
     }
 
     async fn pending_of(
@@ -379,87 +379,87 @@ impl EventLog for SqliteLog {
         after: Option<Position>,
         limit: usize,
     ) -> Result<(Vec<Pending>, Option<Position>), ReadError> {
-        self.read_pending_of(source, after, limit).await
+        self.pending_of(source, after, limit).await
     }
 
     async fn fates(&self, ids: &[&str]) -> Result<Vec<Option<Fate>>, ReadError> {
-        self.read_fates(ids).await
+        self.fates(ids).await
     }
 
     async fn parked(&self, after: Option<Position>, limit: usize) -> Result<Vec<Parked>, ReadError> {
-        self.read_parked(after, limit).await
+        self.parked(after, limit).await
     }
 
     async fn parked_messages(&self, ids: &[&str]) -> Result<Vec<(Pending, String)>, ReadError> {
-        self.read_parked_messages(ids).await
+        self.parked_messages(ids).await
     }
 
     async fn unpark(&self, ids: &[String]) -> Result<u64, StoreError> {
-        self.make_pending(ids).await
+        self.unpark(ids).await
     }
 
     async fn counts(&self) -> Result<Counts, ReadError> {
-        self.read_counts().await
+        self.counts().await
     }
 
     async fn prune_raw(&self, before: Timestamp) -> Result<u64, StoreError> {
-        self.delete_bodies(before).await
+        self.prune_raw(before).await
     }
 
     async fn pending_commands(&self, limit: usize) -> Result<Vec<OutboxCommand>, ReadError> {
-        self.read_commands(limit).await
+        self.pending_commands(limit).await
     }
 
     async fn commands_of(&self, events: &[Seq]) -> Result<HashSet<Seq>, ReadError> {
-        self.find_commands(events).await
+        self.commands_of(events).await
     }
 
     async fn outbox(&self, after: u64, limit: usize) -> Result<Vec<(u64, OutboxCommand)>, ReadError> {
-        self.read_outbox(after, limit).await
+        self.outbox(after, limit).await
     }
 
     async fn mark_sent(&self, ids: &[String]) -> Result<u64, StoreError> {
-        self.note_sent(ids).await
+        self.mark_sent(ids).await
     }
 
     async fn attachment(&self, digest: &str) -> Result<Option<Vec<u8>>, ReadError> {
-        self.read_attachment(digest).await
+        self.attachment(digest).await
     }
 
     async fn put_snapshot(&self, snapshot: &Snapshot) -> Result<(), StoreError> {
-        self.write_snapshot(snapshot).await
+        self.put_snapshot(snapshot).await
     }
 
     async fn latest_snapshot(&self, at_most: Option<Seq>, state_version: u32) -> Result<Option<Snapshot>, ReadError> {
-        self.read_snapshot(at_most, state_version).await
+        self.latest_snapshot(at_most, state_version).await
     }
 
     async fn drop_snapshots(&self) -> Result<u64, StoreError> {
-        self.delete_snapshots().await
+        self.drop_snapshots().await
     }
 
     async fn person(&self, name: &str) -> Result<Option<PersonId>, ReadError> {
-        self.find_person(name).await
+        self.person(name).await
     }
 
     async fn name_of(&self, id: &PersonId) -> Result<Option<String>, ReadError> {
-        self.find_name(id).await
+        self.name_of(id).await
     }
 
     async fn has_fact(&self, fact: &FactId) -> Result<bool, ReadError> {
-        self.find_fact(fact).await
+        self.has_fact(fact).await
     }
 
     async fn all_persons(&self) -> Result<Vec<(PersonId, String)>, ReadError> {
-        self.read_persons().await
+        self.all_persons().await
     }
 
     async fn forget_person(&self, name_or_id: &str) -> Result<Erasure, StoreError> {
-        self.erase_person(name_or_id).await
+        self.forget_person(name_or_id).await
     }
 
     async fn note_import(&self, whole: Option<Seq>) -> Result<(), StoreError> {
-        self.write_import(whole).await
+        self.note_import(whole).await
     }
 
     async fn erasures(&self) -> Result<u64, ReadError> {

@@ -75,7 +75,7 @@ fn raw(rows: &[SqliteRow]) -> Result<Vec<RawRow>, ReadError> {
 }
 
 impl SqliteLog {
-    pub(super) async fn read_info(&self) -> Result<LogInfo, ReadError> {
+    pub(super) async fn info(&self) -> Result<LogInfo, ReadError> {
         let find = async |key: &'static str| -> Result<Option<String>, ReadError> {
             let row: Option<(String,)> = sqlx::query_as(SELECT_META)
                 .bind(key)
@@ -98,12 +98,12 @@ impl SqliteLog {
         })
     }
 
-    pub(super) async fn read_head(&self) -> Result<Head, ReadError> {
+    pub(super) async fn head(&self) -> Result<Head, ReadError> {
         let mut conn = self.inner.readers.acquire().await.map_err(StoreError::new("read the head"))?;
         head_of(&mut conn).await
     }
 
-    pub(super) async fn read_page(&self, after: Option<Seq>, limit: usize) -> Result<Vec<Record>, ReadError> {
+    pub(super) async fn read(&self, after: Option<Seq>, limit: usize) -> Result<Vec<Record>, ReadError> {
         let limit = limit.min(PAGE_MAX);
         let mut records = Vec::with_capacity(limit);
         let mut rows = self.chunk(after, limit).await?;
@@ -151,7 +151,7 @@ impl SqliteLog {
         raw(&rows)
     }
 
-    pub(super) async fn read_subject_page(
+    pub(super) async fn read_subject(
         &self,
         subjects: Subjects<'_>,
         after: Option<Seq>,
@@ -171,7 +171,7 @@ impl SqliteLog {
     }
 
     /// Finds the event by binary search, because recorded time never goes back.
-    pub(super) async fn find_seq_at(&self, time: Timestamp) -> Result<Option<Seq>, ReadError> {
+    pub(super) async fn seq_at(&self, time: Timestamp) -> Result<Option<Seq>, ReadError> {
         let mut conn = self.inner.readers.acquire().await.map_err(StoreError::new("find a time"))?;
         let head = head_of(&mut conn).await?;
         // Invariant: all events up to `low` are at or before `time`, and all from `high` on are
@@ -198,13 +198,13 @@ impl SqliteLog {
 
     /// Waits for an append. Appends by this handle wake it at once, and others are found by a check
     /// every `poll_interval`.
-    pub(super) async fn wait_for_change(&self, after: Option<Seq>) -> Result<Head, ReadError> {
+    pub(super) async fn changed(&self, after: Option<Seq>) -> Result<Head, ReadError> {
         let mut appended = self.inner.appended.subscribe();
         loop {
             // Reset the mark before reading the head, so that an append between reading and waiting
             // is not missed.
             appended.mark_unchanged();
-            let head = self.read_head().await?;
+            let head = self.head().await?;
             if head.seq > after {
                 return Ok(head);
             }

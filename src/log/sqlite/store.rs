@@ -24,7 +24,7 @@ const NAME: &str = "SELECT name FROM persons WHERE id = ?";
 const PERSONS: &str = "SELECT id, name FROM persons ORDER BY id";
 
 impl SqliteLog {
-    pub(super) async fn read_attachment(&self, digest: &str) -> Result<Option<Vec<u8>>, ReadError> {
+    pub(super) async fn attachment(&self, digest: &str) -> Result<Option<Vec<u8>>, ReadError> {
         let Ok(key) = hex::decode(digest) else { return Ok(None) };
         let row: Option<(Vec<u8>,)> = sqlx::query_as(ATTACHMENT)
             .bind(key)
@@ -34,7 +34,7 @@ impl SqliteLog {
         row.map(|(packed,)| codec::unpack_attachment(digest, &packed, ATTACHMENT_BYTES_MAX)).transpose()
     }
 
-    pub(super) async fn write_snapshot(&self, snapshot: &Snapshot) -> Result<(), StoreError> {
+    pub(super) async fn put_snapshot(&self, snapshot: &Snapshot) -> Result<(), StoreError> {
         let fail = || StoreError::new("store a snapshot");
         let packed = codec::pack_blob(&snapshot.bytes).map_err(|e| fail()(sqlx::Error::Io(e)))?;
         let mut tx = self.begin("store a snapshot").await?;
@@ -52,7 +52,7 @@ impl SqliteLog {
         tx.commit().await.map_err(fail())
     }
 
-    pub(super) async fn read_snapshot(
+    pub(super) async fn latest_snapshot(
         &self,
         at_most: Option<Seq>,
         state_version: u32,
@@ -71,12 +71,12 @@ impl SqliteLog {
         Ok(Some(Snapshot { seq, hash, program, state_version, digest, bytes }))
     }
 
-    pub(super) async fn delete_snapshots(&self) -> Result<u64, StoreError> {
+    pub(super) async fn drop_snapshots(&self) -> Result<u64, StoreError> {
         let done = sqlx::query(DROP_SNAPSHOTS).execute(&self.inner.writer).await;
         done.map(|d| d.rows_affected()).map_err(StoreError::new("drop snapshots"))
     }
 
-    pub(super) async fn write_import(&self, whole: Option<Seq>) -> Result<(), StoreError> {
+    pub(super) async fn note_import(&self, whole: Option<Seq>) -> Result<(), StoreError> {
         let fail = || StoreError::new("note an import");
         let mut tx = self.begin("note an import").await?;
         let note = match whole {
@@ -87,7 +87,7 @@ impl SqliteLog {
         self.finish(tx, "note an import").await
     }
 
-    pub(super) async fn find_person(&self, name: &str) -> Result<Option<PersonId>, ReadError> {
+    pub(super) async fn person(&self, name: &str) -> Result<Option<PersonId>, ReadError> {
         let row: Option<(String,)> = sqlx::query_as(PERSON)
             .bind(name)
             .fetch_optional(&self.inner.readers)
@@ -96,7 +96,7 @@ impl SqliteLog {
         Ok(row.map(|(id,)| PersonId::new(id)))
     }
 
-    pub(super) async fn find_name(&self, id: &PersonId) -> Result<Option<String>, ReadError> {
+    pub(super) async fn name_of(&self, id: &PersonId) -> Result<Option<String>, ReadError> {
         let row: Option<(String,)> = sqlx::query_as(NAME)
             .bind(id.as_str())
             .fetch_optional(&self.inner.readers)
@@ -105,7 +105,7 @@ impl SqliteLog {
         Ok(row.map(|(name,)| name))
     }
 
-    pub(super) async fn read_persons(&self) -> Result<Vec<(PersonId, String)>, ReadError> {
+    pub(super) async fn all_persons(&self) -> Result<Vec<(PersonId, String)>, ReadError> {
         let rows: Vec<(String, String)> =
             sqlx::query_as(PERSONS).fetch_all(&self.inner.readers).await.map_err(StoreError::new("read persons"))?;
         Ok(rows.into_iter().map(|(id, name)| (PersonId::new(id), name)).collect())
