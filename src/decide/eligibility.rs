@@ -61,7 +61,7 @@ pub fn inputs(package: &Package, policy: &Policy) -> RebuildInputs {
     RebuildInputs {
         source: source(package).cloned().unwrap_or_default(),
         base: package.base().map(|e| e.order.get()),
-        changes: format!("{:016x}", package.changes_digest),
+        changes: package.changes_digest,
         points: (package.static_points.into(), package.manual_points.into(), build_points(package, policy)),
         arch_override: package.arch_override.as_deref().map(ToString::to_string),
     }
@@ -70,15 +70,10 @@ pub fn inputs(package: &Package, policy: &Policy) -> RebuildInputs {
 /// Checks whether `known` equals [`inputs`] without building that value. It runs often, because
 /// most packages were declined at some time.
 fn are_inputs(known: &RebuildInputs, package: &Package, policy: &Policy) -> bool {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let RebuildInputs { source: known_source, base, changes, points, arch_override } = known;
-    let digest = package.changes_digest.to_be_bytes();
-    let digit =
-        |i: usize| DIGITS[usize::from(if i.is_multiple_of(2) { digest[i / 2] >> 4 } else { digest[i / 2] & 15 })];
     *known_source == source(package).map_or("", SmolStr::as_str)
         && *base == package.base().map(|e| e.order.get())
-        && changes.len() == 16
-        && changes.bytes().enumerate().all(|(i, b)| b == digit(i))
+        && *changes == package.changes_digest
         && *points == (package.static_points.into(), package.manual_points.into(), build_points(package, policy))
         && is_override(arch_override.as_deref(), package)
 }
@@ -246,7 +241,7 @@ mod tests {
         /// [`are_inputs`] agrees with comparing against [`inputs`], both for equal inputs and for
         /// inputs that differ in one field.
         #[test]
-        fn inputs_are_compared_whole(digest: u64, points: i32, source in "[0-9]-[0-9]", arches: bool, other in 0..7) {
+        fn inputs_are_compared_whole(digest: u64, points: i32, source in "[0-9]-[0-9]", arches: bool, other in 0..6) {
             let policy = Policy::default();
             let build = crate::model::BuildId(1);
             let latest = crate::fold::Latest { build, source: source.into(), at: Timestamp::EPOCH };
@@ -263,10 +258,9 @@ mod tests {
             match other {
                 0 => known.source = "other".into(),
                 1 => known.base = Some(7),
-                2 => known.changes = format!("{:016x}", digest ^ 1 << 60),
-                3 => known.changes = format!("{:016x}", digest ^ 1),
-                4 => known.changes.push('0'),
-                5 => known.points.1 += 1,
+                2 => known.changes ^= 1 << 60,
+                3 => known.changes ^= 1,
+                4 => known.points.1 += 1,
                 _ => known.arch_override = Some("^s390x".to_owned()),
             }
             prop_assert!(!are_inputs(&known, &package, &policy));

@@ -94,7 +94,9 @@ pub struct RebuildInputs {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base: Option<u64>,
     /// Digest of the dependency changes: 16 hex digits, zeros if there are none.
-    pub changes: String,
+    #[serde(with = "sixteen_digits")]
+    #[schemars(with = "String")]
+    pub changes: u64,
     /// Whole points: static and manual (set by people), and build (from the last builds).
     pub points: (i64, i64, i64),
     /// Architecture override in force.
@@ -303,4 +305,20 @@ pub struct PolicyAllowed {
     pub collection: Option<Name>,
     /// The task that the hub allowed.
     pub task_id: TaskId,
+}
+
+/// Stores a number as 16 hex digits, as it stands in the log since its first version.
+mod sixteen_digits {
+    use serde::{Deserialize, Deserializer, Serializer, de};
+
+    pub(super) fn serialize<S: Serializer>(number: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("{number:016x}"))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let digits = text.len() == 16 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        let number = digits.then(|| u64::from_str_radix(&text, 16).ok()).flatten();
+        number.ok_or_else(|| de::Error::invalid_value(de::Unexpected::Str(&text), &"16 hex digits"))
+    }
 }

@@ -200,7 +200,7 @@ impl Generator {
         let inputs = RebuildInputs {
             source: source(number).into(),
             base,
-            changes: format!("{:016x}", self.random.next()),
+            changes: self.random.next(),
             points: (0, 0, 3000),
             arch_override: None,
         };
