@@ -258,11 +258,11 @@ async fn operators_have_a_collection_built_elsewhere() {
         assert!(!done && said.contains(why), "{args:?}: {said}");
     };
     let create = ["create-collection", "two", "--hub", "riscv", "--target", "f99", "--builds-on"];
-    refused(&[&create[..], &["primary"]].concat(), "say --builds-on-target as well");
+    refused(&[&create[..], &["primary"]].concat(), "add --builds-on-target");
     refused(&[&create[..], &["riscv", "--builds-on-target", "f99"]].concat(), "its own hub");
     refused(&[&create[..], &["nowhere", "--builds-on-target", "f99"]].concat(), "no hub `nowhere` is known");
     assert_eq!(admin(&[&create[..], &["primary", "--builds-on-target", "f99-riscv"]].concat()), (true, String::new()));
-    refused(&["edit-collection", "two", "--builds-on", "third"], "say --builds-on-target as well");
+    refused(&["edit-collection", "two", "--builds-on", "third"], "add --builds-on-target");
     refused(&["edit-collection", "two", "--hub", "primary"], "its own hub");
     assert!(admin(&["edit-collection", "two", "--srpm-root", "../mirror"]).0);
     assert!(admin(&["edit-collection", "two", "--max-builds", "3"]).0);
