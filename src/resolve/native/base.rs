@@ -139,6 +139,12 @@ fn set_states(graph: &Graph, is_base: &[bool], is_update: &[bool]) -> (Vec<SetSt
             Rule::Set(_) | Rule::Nothing => {}
         }
     }
+    // libsolv also counts packages that cannot be installed, and conditions that cannot hold.
+    for (owner, packages) in &graph.lost {
+        if packages.iter().any(|&p| is_update[p as usize]) {
+            unclear[*owner as usize] = true;
+        }
+    }
     graph.links().spread(&mut unclear);
     // Packages of the base are there, whatever else is unclear.
     for (p, unclear) in unclear.iter_mut().enumerate() {

@@ -34,6 +34,7 @@ impl<'u> Builder<'u> {
         let mut clause_rows = Rows::default();
         let mut clause_rules = Vec::new();
         let (mut where_negative, mut where_positive) = (Vec::new(), Vec::new());
+        let lost = self.lost();
         for draft in &self.drafts {
             match &draft.rest {
                 Rest::Set(set) => rules.push(Rule::Set(*set)),
@@ -99,6 +100,7 @@ impl<'u> Builder<'u> {
             sets_of,
             clauses: clause_rows,
             clause_rules,
+            lost,
             unclear,
             negative_in: Rows::from_pairs(nodes, &where_negative),
             positive_in,
@@ -192,6 +194,17 @@ impl<'u> Builder<'u> {
             [a, b] if b < 0 => Reduced::Pair(a.unsigned_abs(), b.unsigned_abs()),
             _ => Reduced::Clause(literals),
         }
+    }
+
+    /// Returns [`Graph::lost`].
+    fn lost(&self) -> Vec<(Node, Vec<Node>)> {
+        let dead = |l: &Literal| self.dead[l.unsigned_abs() as usize];
+        let of = |draft: &Draft| {
+            let Rest::Literals(rest) = &draft.rest else { return None };
+            let all: Vec<Node> = rest.iter().filter(|l| **l > 0).map(|l| l.unsigned_abs()).collect();
+            (!all.is_empty() && rest.iter().any(dead)).then_some((draft.owner, all))
+        };
+        self.drafts.iter().filter_map(of).collect()
     }
 
     /// Puts the rules in libsolv's order, without repetitions. Leaves out the rules of dead

@@ -95,6 +95,9 @@ pub(super) struct Graph {
     /// For each package, the sets it is in that some package requires.
     pub(super) sets_of: Rows<SetId>,
     pub(super) clauses: Rows<Literal>,
+    /// For each rich dependency whose clause lost packages that cannot be installed: its owner, and
+    /// every package that would have fulfilled it.
+    pub(super) lost: Vec<(Node, Vec<Node>)>,
     /// The rule of each clause.
     pub(super) clause_rules: Vec<u32>,
     /// For each set, whether it has a package whose rules are not all modelled.

@@ -219,6 +219,52 @@ fn ask(universe: &Universe, group: &[&str], requires: &[&str], mode: Mode, solve
     &[],
     &["((n3 >= 2 unless c19 else c9 < 1-1) or n7)"]
 )]
+// libsolv prefers an update of what is installed also where a rich dependency names it, and also if it cannot be
+// installed. Its rule for that ignores the conditions, so the package that needs it is out.
+#[case::update_that_cannot_be_in_rich_conflict(
+    &[
+        pkg("n18-1:1-1.noarch").provides(&["c0"]),
+        pkg("n13-1-1.noarch"),
+        pkg("n14-1:1-1.noarch").requires(&["c3 >= 1:1-1"]),
+        pkg("n10-1:1-1.x86_64"),
+        pkg("n14-1-1.x86_64").conflicts(&["(c5 unless c0 else n3)"]),
+        pkg("n1-1-1.x86_64").provides(&["c6", "c5 <= 2-1"]).requires(&["n14"]),
+        pkg("n13-1-1.noarch").provides(&["c0 <= 1"]).requires(&["n0"]),
+        pkg("n10-1-1.noarch").provides(&["c3"]),
+    ],
+    &["n13"],
+    &["c6", "n10"]
+)]
+#[case::update_that_cannot_be_in_rich_requirement(
+    &[
+        pkg("n18-1:1-1.noarch").provides(&["c0"]),
+        pkg("n13-1-1.noarch"),
+        pkg("n14-1:1-1.noarch").requires(&["c3 >= 1:1-1"]),
+        pkg("n10-1:1-1.x86_64"),
+        pkg("n14-1-1.x86_64").requires(&["(c0 if c5)"]),
+        pkg("n1-1-1.x86_64").provides(&["c6", "c5 <= 2-1"]).requires(&["n14"]),
+        pkg("n13-1-2.noarch").provides(&["c0 <= 1"]).requires(&["n0"]),
+        pkg("n10-1-1.noarch").provides(&["c3"]),
+    ],
+    &["n13"],
+    &["c6", "n10"]
+)]
+// A condition that cannot hold asks for nothing, and libsolv agrees.
+#[case::update_that_cannot_be_under_an_impossible_condition(
+    &[
+        pkg("n18-1:1-1.noarch").provides(&["c0"]),
+        pkg("n13-1-1.noarch"),
+        pkg("n14-1:1-1.noarch").requires(&["c3 >= 1:1-1"]),
+        pkg("n10-1:1-1.x86_64"),
+        pkg("n14-1-1.x86_64").requires(&["(c0 if c5)"]),
+        pkg("n1-1-1.x86_64").provides(&["c6"]).requires(&["n14"]),
+        pkg("n2-1-1.x86_64").provides(&["c5"]).requires(&["n0"]),
+        pkg("n13-1-2.noarch").provides(&["c0 <= 1"]).requires(&["n0"]),
+        pkg("n10-1-1.noarch").provides(&["c3"]),
+    ],
+    &["n13"],
+    &["c6", "n10"]
+)]
 fn regressions(
     #[case] packages: &[Pkg],
     #[case] group: &[&str],
