@@ -50,7 +50,7 @@ use crate::repodata::{Dependency, DependencyError, Package, Rich};
 type Node = u32;
 
 /// Version of this solver. It is raised when the same question may get another answer than before.
-pub(super) const VERSION: u32 = 2;
+pub(super) const VERSION: u32 = 3;
 
 /// The node that provides `rpmlib(…)` and the like.
 const SYSTEM: Node = 1;
