@@ -3,7 +3,7 @@
 //! [`HubClient`] is cheap to clone, and everything that asks one hub shares it. It limits
 //! concurrent calls and requests per second. It retries requests that did not get through, and
 //! reports errors clearly. Everything can be read without a login. A call that changes something
-//! needs a [`Session`], which makes one call at a time.
+//! needs a [`Session`](super::Session), which makes one call at a time.
 
 mod error;
 mod observer;
