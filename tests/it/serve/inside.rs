@@ -34,6 +34,18 @@ use crate::hub::{BusMessage, Hub};
 use crate::live::{Follower, PATIENCE};
 use crate::serve::facts::{differences, primary};
 
+/// A collection of one target, for which nothing is submitted.
+pub(crate) const ONE_COLLECTION: &str = r#"
+[policy]
+passive = true
+load_threshold = 1000
+
+[[collection]]
+name = "f99"
+target = "f99"
+track_all = true
+"#;
+
 /// Polls until hub and state must be equal. One poll may lead to another if it sees a new parent or
 /// another target.
 const POLLS_MAX: usize = 6;

@@ -9,20 +9,10 @@ use serde_json::{Value, json};
 use crate::cli::words::{koschei, open};
 use crate::hub::{Hub, NewBuild, NewWorld, Settings};
 use crate::serve::facts::primary;
-use crate::serve::inside::Inside;
+use crate::serve::inside::{Inside, ONE_COLLECTION};
 use crate::web_site::Pages;
 
 const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/koji");
-const CONFIG: &str = r#"
-[policy]
-passive = true
-load_threshold = 1000
-
-[[collection]]
-name = "f99"
-target = "f99"
-track_all = true
-"#;
 
 /// A message of Bodhi, as text.
 fn bodhi(id: &str, what: &str, body: &Value) -> String {
@@ -80,7 +70,7 @@ async fn beside_a_hub_the_message_is_the_fact() {
     let hub = Hub::start(Settings::new(dir.path().join("koji")));
     let world = NewWorld::on(&hub).release("f99", "x86_64", &["bash"]);
     let [_] = world.builds("f99", [bash("5-1")]).ready(["f99-build"]);
-    let mut inside = Inside::new(hub.clone(), dir.path(), CONFIG).await;
+    let mut inside = Inside::new(hub.clone(), dir.path(), ONE_COLLECTION).await;
     inside.start();
     assert_eq!(inside.reconciled().await.err(), None);
     hub.change(|tx| tx.import_into("f99-build", &bash("5-2")));

@@ -9,18 +9,7 @@ use koschei::model::koji::RepoState;
 use crate::hub::{FileLie, Gate, Hub, NewBuild, NewWorld, Settings};
 use crate::live::PATIENCE;
 use crate::serve::facts::primary;
-use crate::serve::inside::Inside;
-
-const CONFIG: &str = r#"
-[policy]
-passive = true
-load_threshold = 1000
-
-[[collection]]
-name = "f99"
-target = "f99"
-track_all = true
-"#;
+use crate::serve::inside::{Inside, ONE_COLLECTION};
 
 fn bash(vr: &str) -> NewBuild {
     NewBuild::new(&format!("bash-{vr}")).binary("bash", &["x86_64"], &[])
@@ -31,7 +20,7 @@ async fn one_package(dir: &tempfile::TempDir) -> (Inside, Hub, i64) {
     let hub = Hub::start(Settings::new(dir.path().join("koji")));
     let world = NewWorld::on(&hub).release("f99", "x86_64", &["bash"]);
     let [first] = world.builds("f99", [bash("5-1")]).ready(["f99-build"]);
-    let mut inside = Inside::new(hub.clone(), dir.path(), CONFIG).await;
+    let mut inside = Inside::new(hub.clone(), dir.path(), ONE_COLLECTION).await;
     inside.start();
     assert_eq!(inside.reconciled().await.err(), None);
     (inside, hub, first)
