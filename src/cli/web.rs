@@ -108,7 +108,7 @@ async fn progress(follower: Follower, readiness: Readiness) {
     }
     bar.finish_and_clear();
     readiness.ready();
-    systemd::tell("READY=1");
+    systemd::ready();
     let seq = follower.status().seq.map_or(0, Seq::get);
     eprintln!("koschei: {seq} events are folded");
 }

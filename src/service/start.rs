@@ -113,7 +113,7 @@ impl Start {
         };
         let ready = || {
             readiness.ready();
-            systemd::tell("READY=1");
+            systemd::ready();
         };
         let lived = Box::pin(service.run(ready)).await;
         stop.cancel();

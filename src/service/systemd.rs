@@ -1,35 +1,22 @@
-//! Tells systemd the state of the service (`sd_notify(3)`): a datagram to the socket that
-//! `NOTIFY_SOCKET` names.
+//! Tells systemd the state of the service (`sd_notify(3)`).
 
-use std::io;
-use std::os::unix::net::UnixDatagram;
-use std::time::Duration;
-
+use sd_notify::NotifyState;
 use tokio_util::sync::CancellationToken;
 
 use crate::base::clock;
 use crate::telemetry::Metrics;
 
-/// Sends a state, such as `READY=1`. Does nothing if `NOTIFY_SOCKET` is not set.
-///
-/// # Errors
-/// Returns an error if the datagram cannot be sent.
-fn notify(state: &str) -> io::Result<()> {
-    let Some(path) = std::env::var_os("NOTIFY_SOCKET") else { return Ok(()) };
-    let socket = UnixDatagram::unbound()?;
-    #[cfg(target_os = "linux")]
-    if let Some(name) = path.to_str().and_then(|p| p.strip_prefix('@')) {
-        use std::os::linux::net::SocketAddrExt as _;
-        let address = std::os::unix::net::SocketAddr::from_abstract_name(name)?;
-        return socket.send_to_addr(state.as_bytes(), &address).map(drop);
-    }
-    socket.send_to(state.as_bytes(), path).map(drop)
+/// Tells systemd that the service is ready.
+pub(crate) fn ready() {
+    tell(NotifyState::Ready);
 }
 
-/// Like [`notify`], but only logs an error, because the service works without it.
-pub(crate) fn tell(state: &str) {
-    if let Err(error) = notify(state) {
-        tracing::debug!(error = %crate::model::causes::with_causes(&error), state, "cannot tell the service manager \
+/// Sends a state. Does nothing if `NOTIFY_SOCKET` is not set. Only logs an error, because the
+/// service works without systemd.
+fn tell(state: NotifyState<'_>) {
+    let states = [state];
+    if let Err(error) = sd_notify::notify(&states) {
+        tracing::debug!(error = %crate::model::causes::with_causes(&error), ?states, "cannot tell the service manager \
             the state");
     }
 }
@@ -38,29 +25,21 @@ pub(crate) fn tell(state: &str) {
 /// `heart` goes round. When the service stops, tells that it is stopping. systemd restarts a
 /// process that no longer tells so.
 pub(crate) async fn watchdog(heart: &'static str, metrics: Metrics, stop: CancellationToken) {
-    let Some(interval) = interval() else {
+    // Half of the time that systemd waits for a sign of life.
+    let Some(interval) = sd_notify::watchdog_enabled().map(|time| time / 2).filter(|time| !time.is_zero()) else {
         stop.cancelled().await;
-        return tell("STOPPING=1");
+        return tell(NotifyState::Stopping);
     };
     loop {
         if metrics.loop_is_stale(heart, clock::now()) {
             tracing::error!("the loop `{heart}` is stuck; the service manager will restart the service");
         } else {
-            tell("WATCHDOG=1");
+            tell(NotifyState::Watchdog);
         }
         tokio::select! {
             biased;
-            () = stop.cancelled() => return tell("STOPPING=1"),
+            () = stop.cancelled() => return tell(NotifyState::Stopping),
             () = tokio::time::sleep(interval) => {}
         }
     }
-}
-
-/// Returns half of the time that systemd waits for a sign of life. `None` means that it does not
-/// wait for this process.
-fn interval() -> Option<Duration> {
-    let number = |name| std::env::var(name).ok()?.parse::<u64>().ok();
-    let ours = number("WATCHDOG_PID").is_none_or(|pid| pid == u64::from(std::process::id()));
-    let micros = number("WATCHDOG_USEC").filter(|n| *n > 0 && ours)?;
-    Some(Duration::from_micros(micros / 2))
 }

@@ -73,7 +73,7 @@ async fn systemd_hears_of_readiness_life_and_end() {
     let heard = || {
         let mut buffer = [0; 100];
         let n = socket.recv(&mut buffer).expect("something is said within minutes");
-        String::from_utf8(buffer[..n].to_vec()).unwrap()
+        String::from_utf8(buffer[..n].to_vec()).unwrap().trim_end().to_owned()
     };
     let mut child = Command::new(KOSCHEI)
         .args(["web", "--listen", "127.0.0.1:0", "--db"])
