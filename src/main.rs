@@ -9,9 +9,6 @@ use rustix::fs::Mode;
 use rustix::process::umask;
 use tracing_subscriber::EnvFilter;
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     let said = std::env::var("KOSCHEI_LOG").ok();
     let filter = EnvFilter::try_new(journal::filter(said.as_deref())).unwrap_or_else(|e| {

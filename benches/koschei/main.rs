@@ -38,10 +38,6 @@ use measure::{Meter, Took, timed};
 use model::Model;
 use report::{Aim, Report};
 
-/// The program's allocator, so that the numbers are the program's.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// Appends are reported as the median of this many equal stretches.
 const STRETCHES: u64 = 20;
 /// Number of repetitions for plan, digest and snapshot.

@@ -39,10 +39,6 @@ use hub::{Hub, Login, NewBuild, NewWorld, Pki, Settings, Tx};
 use rabbitmq_server::{Publisher, RabbitServer};
 use service::{Ended, Service};
 
-/// The program's allocator.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// Measures how long it takes from a repository's message to commands.
 #[derive(Parser, Debug)]
 #[command(after_help = "Example:\n  cargo bench --bench live -- --repos 60 --json > live.json")]
