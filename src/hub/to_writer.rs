@@ -121,9 +121,22 @@ impl ToWriter {
     }
 
     async fn say(&self, input: Input) -> Result<Reply, Ending> {
+        let place = self.0.reserve().await.map_err(|_| Ending)?;
         let (done, heard) = oneshot::channel();
-        self.0.send((input, done)).await.map_err(|_| Ending)?;
-        heard.await.map_err(|_| Ending)
+        place.send((input, done));
+        self.reply(heard).await
+    }
+
+    /// Waits for the answer. An input that comes into the queue just after the writer has closed it
+    /// stays there, with the end that would answer, as long as anybody can send. So the answer is
+    /// given up when the queue is closed.
+    async fn reply(&self, mut heard: oneshot::Receiver<Reply>) -> Result<Reply, Ending> {
+        tokio::select! {
+            biased;
+            reply = &mut heard => reply.map_err(|_| Ending),
+            // The writer may have answered right before it closed the queue.
+            () = self.0.closed() => heard.try_recv().map_err(|_| Ending),
+        }
     }
 }
 
@@ -140,3 +153,30 @@ pub struct ToHub {
 
 /// Notifies submitters that something may be in the outbox.
 pub type Outbox = watch::Sender<u64>;
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_input_that_comes_while_the_writer_ends_is_given_up() {
+        let (writer, inputs) = ToWriter::channel();
+        let place = writer.0.reserve().await.unwrap();
+        drop(inputs);
+        let (done, heard) = oneshot::channel();
+        place.send((Input::IsWaiting(RebuildId(1)), done));
+        let reply = tokio::time::timeout(Duration::from_secs(60), writer.reply(heard)).await;
+        assert_eq!(reply.expect("nobody can answer any more"), Err(Ending));
+    }
+
+    #[tokio::test]
+    async fn an_answer_given_before_the_end_is_heard() {
+        let (writer, inputs) = ToWriter::channel();
+        let (done, heard) = oneshot::channel();
+        done.send(Reply::Observed(Observed::default())).unwrap();
+        drop(inputs);
+        assert_eq!(writer.reply(heard).await, Ok(Reply::Observed(Observed::default())));
+    }
+}
