@@ -3,8 +3,9 @@
 use rustc_hash::FxHashMap;
 
 use super::mode::Mode;
-use super::native::{Native, Wish, obsoletes};
+use super::native::{Native, Wish};
 use super::need::Need;
+use super::overlap::matches_nevr;
 use super::solv::{self, Solver};
 use super::universe::{PkgId, Universe};
 use crate::repodata::{Dependency, Member, MemberKind};
@@ -142,7 +143,7 @@ impl Names {
             for dependency in package.obsoletes.iter().map(|dep| content.dependency(*dep)) {
                 for &old in named.get(dependency.name.as_str()).into_iter().flatten() {
                     let fits = old != id && !package.is_source() && native.is_installable(old);
-                    if fits && obsoletes(universe.package(old), dependency) {
+                    if fits && matches_nevr(universe.package(old), dependency) {
                         obsoleters.entry(old).or_default().push(id);
                     }
                 }

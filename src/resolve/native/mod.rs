@@ -43,7 +43,7 @@ use self::search::SearchResult;
 use self::state::{JOBS_MAX, Job};
 use super::error::ResolveError;
 use super::universe::{PkgId, Universe};
-use crate::repodata::{Dependency, DependencyError, Package, Rich};
+use crate::repodata::{Dependency, DependencyError, Rich};
 
 /// A package as the solver numbers it. 1 is the system itself; packages of the repository follow in
 /// file order.
@@ -275,11 +275,6 @@ impl<'u> Native<'u> {
 
 fn packages(nodes: &[Node]) -> Vec<PkgId> {
     nodes.iter().filter(|&&p| p != SYSTEM).map(|&p| PkgId::from_index(package(p))).collect()
-}
-
-/// Checks whether a dependency of an `Obsoletes` names this package.
-pub(super) fn obsoletes(package: &Package, dependency: &Dependency) -> bool {
-    crate::resolve::overlap::matches_nevr(package, dependency)
 }
 
 /// A [`Base`], for code that only passes it on.
