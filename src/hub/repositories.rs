@@ -241,6 +241,7 @@ impl Fetching {
         // those in the repository whose packages are tracked.
         let made = Moment { event: repo.create_event, at: clock::now() };
         let needed = self.writer.sources(self.hub.clone(), repo.tag.clone(), made).await?;
+        let tracked = needed.tracked.clone();
         let nvrs = needed.with_listed(builds(&mirrored)?);
         self.requirements(&mirrored, &nvrs).await?;
         let known: Vec<Arc<SourcePackage>> = nvrs.iter().filter_map(|n| self.sources.get(n)).collect();
@@ -253,7 +254,7 @@ impl Fetching {
         if !news {
             // The writer knew the repository, but could not resolve it. The news is that its
             // content is available now.
-            self.writer.hand(Input::Content(self.hub.clone(), repo.repo_id)).await?;
+            self.writer.hand(Input::Content(self.hub.clone(), repo.repo_id, tracked)).await?;
         }
         Ok(Some(mirrored))
     }

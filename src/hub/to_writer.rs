@@ -1,6 +1,8 @@
 //! The bounded queue from the parts that work on a hub to the writer. The writer answers when an
 //! input is in the log.
 
+use std::sync::Arc;
+
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::installed::InstalledPackages;
@@ -8,6 +10,7 @@ use super::interest::{HubObject, Interest};
 use super::snapshot::Observation;
 use crate::decide::load::ArchLoads;
 use crate::decide::request::Waits;
+use crate::fold::Tracked;
 use crate::fold::tag::Moment;
 use crate::hub::turns::Observed;
 use crate::log::Position;
@@ -39,8 +42,9 @@ pub enum Input {
         /// The messages that led to the look.
         tickets: Vec<Ticket>,
     },
-    /// The content of a repository is now available. The repository was already known to be ready.
-    Content(Hub, RepoId),
+    /// The content of a repository is now available, with the requirements of these tracked
+    /// packages, by collection. The repository was already known to be ready.
+    Content(Hub, RepoId, Vec<Arc<Tracked>>),
     /// The outcome of a command.
     Submitted(Submission),
     /// The load of the builders.

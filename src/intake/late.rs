@@ -42,7 +42,7 @@ impl Late {
             }
             *due = now + backoff.pause();
             if writer.has_come(&hub, repo) {
-                writer.content(&hub, repo, clock::now()).await?;
+                writer.content(&hub, repo, None, clock::now()).await?;
                 writer.flush().await?;
             }
         }

@@ -207,7 +207,7 @@ impl Service {
                 return Ok(Reply::Waiting(waits(writer.state(), *rebuild)));
             }
             Input::Sources(hub, tag, made) => return Ok(Reply::Sources(writer.sources_of(hub, tag, *made))),
-            Input::Content(hub, repo) => writer.content(hub, *repo, clock::now()).await?,
+            Input::Content(hub, repo, of) => writer.content(hub, *repo, Some(of), clock::now()).await?,
             Input::Submitted(what) => writer.submission(what.clone(), clock::now()).await?,
             Input::Load(hub, loads) => writer.load(hub, loads.clone()),
             Input::Installed(found) => writer.installed(InstalledPackages::clone(found), clock::now()).await?,

@@ -1,7 +1,10 @@
 //! Handles repository content that becomes available after the repository was reported ready.
 
+use std::sync::Arc;
+
 use super::Writer;
 use crate::event::{FactId, NewEvent, RepoReady, Source};
+use crate::fold::Tracked;
 use crate::log::{EventLog, LogError, Subjects};
 use crate::model::{Hub, Name, RepoId, Timestamp};
 
@@ -9,11 +12,19 @@ impl Writer {
     /// Resolves a repository whose content was not available when it became ready, and decides.
     ///
     /// If the repository was already resolved, resolves it again in two cases: other packages are
-    /// tracked now, or the requirements of some packages were unknown.
+    /// tracked now, or the requirements of some packages were unknown. `of` lists the tracked
+    /// packages, by collection, whose requirements are available now; `None` means all. If others
+    /// are tracked by now, their requirements are fetched as well, and this is called again.
     ///
     /// # Errors
     /// Fails like [`Writer::message`].
-    pub async fn content(&mut self, hub: &Hub, repo_id: RepoId, now: Timestamp) -> Result<(), LogError> {
+    pub async fn content(
+        &mut self,
+        hub: &Hub,
+        repo_id: RepoId,
+        of: Option<&[Arc<Tracked>]>,
+        now: Timestamp,
+    ) -> Result<(), LogError> {
         self.move_clock(now);
         self.begin();
         self.tick().await?;
@@ -54,7 +65,7 @@ impl Writer {
                 .await;
         }
         if !waits {
-            return self.tracked_content(hub, repo_id, cause).await;
+            return self.tracked_content(hub, repo_id, of, cause).await;
         }
         self.repo_ready(&seen, cause).await?;
         self.settle(cause).await

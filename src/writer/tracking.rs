@@ -130,11 +130,18 @@ impl Writer {
     }
 
     /// Resolves a known repository again once its content and the requirements of all tracked
-    /// packages are available.
-    pub(crate) async fn tracked_content(&mut self, hub: &Hub, repo: RepoId, cause: Seq) -> Result<(), LogError> {
+    /// packages are available. Skips a collection that tracks other packages than those of `of`.
+    pub(crate) async fn tracked_content(
+        &mut self,
+        hub: &Hub,
+        repo: RepoId,
+        of: Option<&[Arc<Tracked>]>,
+        cause: Seq,
+    ) -> Result<(), LogError> {
         let cause = self.tracking.said.unwrap_or(cause);
         for index in 0..self.state.collections.len() {
-            if self.state.collections[index].settings.hub == *hub {
+            let tracked = self.tracked(index);
+            if self.state.collections[index].settings.hub == *hub && of.is_none_or(|of| of.contains(&tracked)) {
                 self.resolve_for_tracked(index, Some(repo), cause).await?;
             }
         }

@@ -156,7 +156,7 @@ async fn what_stays_away_is_said_once() {
     feed::feed(&mut writer, &lines, 100).await;
     for _ in 0..3 {
         let now = writer.state().recorded_at;
-        writer.content(&Hub::new(feed::HUB), RepoId(26), now).await.unwrap();
+        writer.content(&Hub::new(feed::HUB), RepoId(26), None, now).await.unwrap();
         writer.flush().await.unwrap();
     }
     let all = log.read(None, PAGE_MAX).await.unwrap();

@@ -125,6 +125,16 @@ async fn until(inside: &mut Inside, what: &str, so: impl Fn(&State) -> bool) {
     assert!(tokio::time::timeout(PATIENCE, waits).await.is_ok(), "never: {what}");
 }
 
+/// Waits until a request is at the gate.
+async fn arrives(gate: &Gate) {
+    let arrives = async {
+        while gate.arrived() == 0 {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, arrives).await.expect("the header is asked for");
+}
+
 fn verdict(state: &State, package: &str) -> Option<bool> {
     state.package("f99", package)?.resolved
 }
@@ -171,6 +181,32 @@ async fn only_the_tracked_are_read_and_resolved() {
     assert_eq!((audit.total, audit.findings), (0, Vec::new()));
 }
 
+/// A package is tracked while the requirements of another are fetched. What was fetched is not all
+/// that is tracked by then, so the repository is resolved once, when the rest is there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_word_during_a_fetch_waits_for_the_next_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let hub = Hub::start(Settings::new(dir.path().join("koji")));
+    seed(&hub);
+    let mut inside = Inside::new(hub.clone(), dir.path(), CONFIG).await;
+    inside.start();
+    until(&mut inside, "four resolve", |s| verdict(s, "app03") == Some(true)).await;
+    let gate = Gate::default();
+    hub.misbehave_files("app05-1-1.src.rpm", FileLie::Gate(gate.clone()), 1);
+    say(&inside, [track("app05")]).await;
+    arrives(&gate).await;
+    say(&inside, [track("app06")]).await;
+    until(&mut inside, "the other is tracked", |s| s.package("f99", "app06").is_some_and(|p| p.is_tracked(false)))
+        .await;
+    gate.open();
+    until(&mut inside, "both have verdicts", |s| {
+        (verdict(s, "app05"), verdict(s, "app06")) == (Some(false), Some(true))
+    })
+    .await;
+    inside.stop().await;
+    assert_eq!(counts(&inside).await.iter().map(|(_, n)| *n).collect::<Vec<_>>(), [4, 6]);
+}
+
 /// The service is stopped between the word and the fetched requirements. It continues after the
 /// next start.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -184,15 +220,11 @@ async fn a_stop_between_word_and_verdict_loses_nothing() {
     let gate = Gate::default();
     hub.misbehave_files("app05-1-1.src.rpm", FileLie::Gate(gate.clone()), 1);
     say(&inside, [track("app05"), track("app06")]).await;
-    let arrives = async {
-        while gate.arrived() == 0 {
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, arrives).await.expect("the header is asked for");
+    arrives(&gate).await;
     inside.stop().await;
     gate.open();
-    assert_eq!(counts(&inside).await.len(), 1, "it is not resolved yet");
+    let first = counts(&inside).await;
+    assert_eq!(first.iter().map(|(_, n)| *n).collect::<Vec<_>>(), [4], "it is not resolved yet");
     hub.clear_log();
     inside.start();
     until(&mut inside, "both have verdicts", |s| {
