@@ -128,8 +128,8 @@ impl ArchiveResolver {
         let content = content.map_err(unreadable)?;
         stage!("parsed", repo = unit.repo, arch = unit.arch);
         for problem in &content.module_problems {
-            tracing::warn!(repo = %unit.repo, arch = unit.arch, problem, "what the repository says about modules is \
-                passed over");
+            tracing::warn!(repo = %unit.repo, arch = unit.arch, problem, "the repository's module metadata has an \
+                error; it is ignored");
         }
         translate(&mut sources, &content, of_packages(unit.arch));
         let group = group(&found.dir, &content, unit.group)?;
@@ -141,8 +141,8 @@ impl ArchiveResolver {
         let inputs = inputs(&metadata, &group, &sources, self.mode, unit.options);
         let passed_over = content.oddities.counts().map(|(oddity, n)| (oddity.as_str(), n)).collect();
         if let Some(example) = content.oddities.examples().first() {
-            tracing::debug!(repo = %unit.repo, arch = %unit.arch, example, "single packages of the repository are \
-                wrong in something, which is passed over");
+            tracing::debug!(repo = %unit.repo, arch = %unit.arch, example, "single packages of the repository have \
+                errors, which are ignored");
         }
         let universe = Universe::load(Arc::new(content), of_packages(unit.arch)).map_err(unreadable)?;
         let universe = universe.with_weak_deps(unit.options.weak_deps);

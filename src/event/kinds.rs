@@ -303,7 +303,7 @@ impl fmt::Display for Event {
             Self::Tick(e) => write!(f, "it is {}", e.now),
             Self::RepoResolved(e) => write!(
                 f,
-                "{} {} on {}{}: {} resolve, {} do not, {} news",
+                "{} {} on {}{}: {} resolve, {} do not, {} changed",
                 e.collection,
                 e.repo_id,
                 e.arch,
