@@ -11,7 +11,7 @@ use super::koschei::*;
 use super::operator::*;
 use super::rebuilds::*;
 use super::upcast;
-use crate::model::Name;
+use crate::model::{Name, RepoId};
 
 /// Name and version of a stored kind, such as `build_tagged` 1.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -301,17 +301,10 @@ impl fmt::Display for Event {
             }
             Self::PolicyAdopted(e) => write!(f, "policy {} adopted", e.digest.chars().take(12).collect::<String>()),
             Self::Tick(e) => write!(f, "it is {}", e.now),
-            Self::RepoResolved(e) => write!(
-                f,
-                "{} {} on {}{}: {} resolve, {} do not, {} changed",
-                e.collection,
-                e.repo_id,
-                e.arch,
-                if e.tracked.is_some() { ", tracked packages only" } else { "" },
-                e.resolved,
-                e.unresolved,
-                e.packages.len()
-            ),
+            Self::RepoResolved(e) => {
+                let counts = [e.resolved as usize, e.unresolved as usize, e.packages.len()];
+                resolution_words(f, [&e.collection, &e.arch], e.repo_id, e.tracked.is_some(), counts)
+            }
             Self::RepoNotResolved(e) => write!(f, "{} {}: {}", e.collection, e.repo_id, e.reason),
             Self::BuildrootResolved(e) => write!(f, "build group of {} installs on {}", e.collection, e.arch),
             Self::BuildrootBroken(e) => {
@@ -372,4 +365,17 @@ impl fmt::Display for Event {
             Self::MessageRetried(e) => write!(f, "message {} retried, understood: {}", e.message, e.understood),
         }
     }
+}
+
+/// Writes what came of a resolution: its names (collection, architecture), its repository, whether
+/// it covers tracked packages only, and how many packages resolve, do not, and changed.
+pub(crate) fn resolution_words(
+    to: &mut impl fmt::Write,
+    [collection, arch]: [&str; 2],
+    repo: RepoId,
+    tracked: bool,
+    [resolved, unresolved, changed]: [usize; 3],
+) -> fmt::Result {
+    let limit = if tracked { ", tracked packages only" } else { "" };
+    write!(to, "{collection} {repo} on {arch}{limit}: {resolved} resolve, {unresolved} do not, {changed} changed")
 }

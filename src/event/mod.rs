@@ -24,7 +24,7 @@ pub use envelope::{ChainHash, Envelope, FactId, NewEvent, Record, Source};
 pub use error::DecodeError;
 pub use facts::*;
 pub use kinds::{Event, KINDS, Kind};
-pub(crate) use kinds::{findings, hub_facts, observations, package_settings, words};
+pub(crate) use kinds::{findings, hub_facts, observations, package_settings, resolution_words, words};
 pub use koschei::*;
 pub use operator::*;
 pub use rebuilds::*;

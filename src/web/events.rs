@@ -8,9 +8,9 @@ use serde::de::IgnoredAny;
 
 use super::refusal::Refusal;
 use super::{Site, parts};
-use crate::event::Record;
+use crate::event::{Record, resolution_words};
 use crate::log::trail;
-use crate::model::Seq;
+use crate::model::{RepoId, Seq};
 use crate::view::text::one_line;
 
 /// Largest number of causes that a table of events describes. Further causes are only linked.
@@ -22,10 +22,12 @@ const DESCRIPTION: usize = 200;
 #[derive(Deserialize)]
 struct Resolution {
     collection: String,
-    repo_id: i64,
+    repo_id: RepoId,
     arch: String,
-    resolved: u32,
-    unresolved: u32,
+    #[serde(default)]
+    tracked: Option<IgnoredAny>,
+    resolved: usize,
+    unresolved: usize,
     #[serde(default)]
     packages: Vec<IgnoredAny>,
 }
@@ -36,11 +38,10 @@ pub(super) fn words(r: &Record) -> String {
     if r.kind == "repo_resolved"
         && let Ok(e) = serde_json::from_str::<Resolution>(&r.payload)
     {
-        let news = e.packages.len();
-        let text = format!(
-            "{} {} on {}: {} resolve, {} do not, {news} news",
-            e.collection, e.repo_id, e.arch, e.resolved, e.unresolved
-        );
+        let mut text = String::new();
+        let counts = [e.resolved, e.unresolved, e.packages.len()];
+        let written = resolution_words(&mut text, [&e.collection, &e.arch], e.repo_id, e.tracked.is_some(), counts);
+        debug_assert!(written.is_ok(), "a string takes everything");
         return one_line(&text, DESCRIPTION);
     }
     r.decode().map_or_else(|_| r.kind.clone(), |e| one_line(&e.event.to_string(), DESCRIPTION))
@@ -130,7 +131,7 @@ mod tests {
             repo_id: RepoId(7),
             arch: "x86_64".into(),
             of_packages: None,
-            tracked: None,
+            tracked: Some("1f".into()),
             mode: "two".into(),
             solver: String::new(),
             inputs: String::new(),
