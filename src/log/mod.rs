@@ -28,6 +28,7 @@ mod inbox;
 mod log_error;
 mod migrations;
 mod names;
+mod payloads;
 mod pool;
 mod postgres;
 mod rows;

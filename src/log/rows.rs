@@ -1,17 +1,19 @@
 //! Converts rows to records, for both databases.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 use sqlx::{ColumnIndex, Database, Decode, Row, Type};
 
-use super::codec::{PayloadReader, decode_payload};
 use super::error::ReadError;
+use super::payloads::PayloadDecoder;
 use super::types::{Head, OutboxCommand};
 use crate::event::{ChainHash, FactId, Record};
 use crate::model::{Seq, Timestamp};
+
+/// Number of rows that are made into records at once, if they are not consecutive. Each may need a
+/// block of its own.
+pub(super) const ROWS_AT_ONCE: usize = 1000;
 
 /// Sequence of the last event, its hash, and the time at which it was recorded.
 pub(super) type HeadRow = (i64, Vec<u8>, i64);
@@ -156,16 +158,15 @@ pub(super) struct Texts {
 
 impl Texts {
     /// Converts rows to records, in order.
-    pub(super) fn records(&self, rows: Vec<RawRow>, reader: &PayloadReader) -> Result<Vec<Record>, ReadError> {
-        let mut decoders = HashMap::new();
+    pub(super) fn records(
+        &self,
+        rows: Vec<RawRow>,
+        decoder: &mut PayloadDecoder<'_>,
+    ) -> Result<Vec<Record>, ReadError> {
         let mut records = Vec::with_capacity(rows.len());
         for raw in rows {
             let seq = raw.seq;
             let bad = |what: String| ReadError::Damaged { seq, what };
-            let decoder = match decoders.entry(raw.encoding) {
-                Entry::Occupied(e) => e.into_mut(),
-                Entry::Vacant(e) => e.insert(reader.decoder(raw.encoding).map_err(bad)?),
-            };
             records.push(Record {
                 seq,
                 recorded_at: Timestamp(raw.recorded_at),
@@ -178,7 +179,7 @@ impl Texts {
                 subject: text(&self.subjects, raw.subject, "subject").map_err(bad)?,
                 causation: cause(raw.causation).map_err(bad)?,
                 correlation: cause(raw.correlation).map_err(bad)?,
-                payload: decode_payload(decoder.as_mut(), raw.payload).map_err(bad)?,
+                payload: decoder.decode(seq, raw.encoding, raw.payload).map_err(bad)?,
                 hash: ChainHash(sized(raw.hash, "hash").map_err(bad)?),
             });
         }

@@ -5,9 +5,9 @@ use std::fmt;
 use crate::event::{ChainHash, Record};
 use crate::model::{PersonId, Seq, Timestamp};
 
-/// Format that this program writes, and the newest that it can read. A program that first writes
+/// Format that this program writes, and the newest that it can read. 2: payloads in blocks. A program that first writes
 /// something an older one would misread stores its format as `min_reader`.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 /// Longest payload of one event, in bytes of JSON text.
 pub const PAYLOAD_BYTES_MAX: usize = 16 << 20;
 /// Longest subject, kind or source, in bytes. PostgreSQL's B-tree accepts at most 2,704 bytes per

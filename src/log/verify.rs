@@ -138,16 +138,7 @@ pub async fn verify(
     let mut facts = Vec::new();
     let mut outbox = OutboxCheck::new(log.info().await.map_err(VerifyError::Read)?.log_id);
     loop {
-        let records = match log.read(head.seq, PAGE).await {
-            Ok(records) => records,
-            // A damaged row hides the good ones before it. Read them one by one, to name the first
-            // bad one.
-            Err(ReadError::Damaged { .. }) => match log.read(head.seq, 1).await {
-                Ok(records) => records,
-                Err(e) => return Err(unreadable(e)),
-            },
-            Err(e) => return Err(unreadable(e)),
-        };
+        let records = read(log, head.seq).await?;
         if records.is_empty() {
             break;
         }
@@ -177,6 +168,25 @@ pub async fn verify(
         commands: outbox.finish(log).await?,
         head_trusted: trusted.is_some(),
     })
+}
+
+/// Returns the next page. A damaged row hides the good ones before it. They are then returned first,
+/// so that the first bad row is named.
+async fn read(log: &impl EventLog, after: Option<Seq>) -> Result<Vec<Record>, VerifyError> {
+    let mut page = PAGE;
+    loop {
+        match log.read(after, page).await {
+            Err(ReadError::Damaged { seq, .. }) if page > 1 => {
+                let before = seq.get().saturating_sub(Seq::after(after).get());
+                page = usize::try_from(before).unwrap_or(page).clamp(1, page - 1);
+            }
+            // A row whose payload is in a missing row is no gap of its own.
+            Err(ReadError::Damaged { seq, .. }) if seq > Seq::after(after) => {
+                return Err(VerifyError::Damaged { seq: Seq::after(after), damage: Damage::Gap { next: seq } });
+            }
+            result => return result.map_err(unreadable),
+        }
+    }
 }
 
 /// Returns an error for the first event whose fact occurs in an earlier event.

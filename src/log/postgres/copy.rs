@@ -7,8 +7,8 @@ use rustc_hash::FxHashMap;
 
 use crate::event::Record;
 use crate::log::append::check_chain;
-use crate::log::codec::PayloadEncoder;
 use crate::log::error::AppendError;
+use crate::log::payloads::PayloadEncoder;
 use crate::log::rows::signed;
 use crate::log::types::Head;
 use crate::model::Seq;
@@ -39,17 +39,18 @@ impl Rows<'_> {
     /// Fills `buffer` with the next rows. Returns `false` if none are left.
     pub(super) fn next(&mut self, buffer: &mut Vec<u8>) -> Result<bool, AppendError> {
         buffer.clear();
-        let (records, rest) = self.records.split_at(self.records.len().min(ROWS));
+        let left = self.records;
+        let (records, rest) = left.split_at(left.len().min(ROWS));
         self.records = rest;
         self.head = check_chain(self.head, records)?;
-        for r in records {
-            self.row(r, buffer)?;
+        for (i, r) in records.iter().enumerate() {
+            let (encoding, payload) = self.encoder.encode(left.get(i..).unwrap_or_default());
+            self.row(r, (encoding, &payload), buffer)?;
         }
         Ok(!records.is_empty())
     }
 
-    fn row(&mut self, r: &Record, buffer: &mut Vec<u8>) -> Result<(), AppendError> {
-        let (encoding, payload) = self.encoder.encode(&r.payload);
+    fn row(&self, r: &Record, (encoding, payload): (i64, &[u8]), buffer: &mut Vec<u8>) -> Result<(), AppendError> {
         // Numbers are assigned in order from 1, so a log cannot realistically use them up.
         let full = |what| move |_| AppendError::Unstorable { seq: r.seq, what };
         let small = |n: i64| i16::try_from(n).map_err(full("there are too many kinds, sources or dictionaries"));
@@ -69,7 +70,7 @@ impl Rows<'_> {
         put_some(buffer, cause(r.causation).as_ref());
         put_some(buffer, cause(r.correlation).as_ref());
         put(buffer, &small(encoding)?.to_be_bytes());
-        put(buffer, &payload);
+        put(buffer, payload);
         put(buffer, &r.hash.0);
         Ok(())
     }

@@ -26,11 +26,11 @@ use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 
 use self::server::About;
 use self::tail::Tail;
-use super::codec::{self, Dictionaries, PayloadWriter};
 use super::erase::Erasure;
 use super::error::{AppendError, OpenError, ReadError, ReceiveError, StoreError, StoreErrorKind};
 use super::migrations::{self, Applied, Migration};
 use super::names::Names;
+use super::payloads::{self, Dictionaries, PayloadWriter};
 use super::rows::signed;
 use super::types::*;
 use super::{EventLog, IMPORTING, Options, may_open, pool, redacted};
@@ -112,7 +112,7 @@ impl PostgresLog {
         if !options.read_only {
             let number =
                 register_dictionary(&pool).await.map_err(|source| OpenError::Store { url: shown.clone(), source })?;
-            payloads = Some(PayloadWriter::new(number));
+            payloads = Some(PayloadWriter::new(number, schema_version));
         }
         let inner = Inner {
             url: shown,
@@ -238,7 +238,7 @@ const ADD_DICTIONARY: &str = "INSERT INTO dictionaries (id, digest, content) \
 /// Returns the number of this program's dictionary in this database, and adds it if it is new.
 async fn register_dictionary(pool: &PgPool) -> Result<i64, StoreError> {
     let fail = StoreError::new("register the payload dictionary");
-    let (digest, content) = codec::built_in();
+    let (digest, content) = payloads::built_in();
     let mut tx = pool::begin(pool).await.map_err(&fail)?;
     let find = sqlx::query_as::<_, (i64,)>(FIND_DICTIONARY).bind(&digest[..]);
     if let Some((number,)) = find.fetch_optional(&mut *tx).await.map_err(&fail)? {
@@ -246,7 +246,7 @@ async fn register_dictionary(pool: &PgPool) -> Result<i64, StoreError> {
     }
     sqlx::query(LOCK).bind(LOCK_MIGRATE).execute(&mut *tx).await.map_err(&fail)?;
     sqlx::query(ADD_DICTIONARY)
-        .bind(codec::DICTIONARY_FIRST - 1)
+        .bind(payloads::DICTIONARY_FIRST - 1)
         .bind(&digest[..])
         .bind(content)
         .execute(&mut *tx)

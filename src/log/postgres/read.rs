@@ -10,10 +10,10 @@ use sqlx::postgres::PgRow;
 use super::{PostgresLog, SELECT_META, page};
 use crate::event::Record;
 use crate::log::IMPORTING;
-use crate::log::codec::PLAIN;
 use crate::log::error::{ReadError, StoreError};
 use crate::log::names::{Names, Table};
-use crate::log::rows::{self, RawRow, Texts, signed};
+use crate::log::payloads::{BlockRow, blocks_needed};
+use crate::log::rows::{self, ROWS_AT_ONCE, RawRow, Texts, signed};
 use crate::log::types::{Head, LogInfo, Subjects};
 use crate::model::{Seq, Timestamp};
 
@@ -28,6 +28,7 @@ const SUBJECT_PAGE: &str = "SELECT seq, recorded_at, occurred_at, kind::int8, ve
 const PREFIX_PAGE: &str = "SELECT seq, recorded_at, occurred_at, kind::int8, version::int8, source::int8, fact, \
      koji_event, subject::int8, causation, correlation, encoding::int8, payload, hash FROM events \
      WHERE subject IN (SELECT id FROM subjects WHERE text >= $1 AND text < $2) AND seq > $3 ORDER BY seq LIMIT $4";
+const BLOCKS: &str = "SELECT seq, encoding::int8, payload FROM events WHERE seq = ANY($1)";
 const DICTIONARY: &str = "SELECT content FROM dictionaries WHERE id = $1";
 
 const fn texts_of(table: Table) -> &'static str {
@@ -41,6 +42,10 @@ const fn texts_of(table: Table) -> &'static str {
 pub(super) async fn head_of(conn: &mut PgConnection) -> Result<Head, ReadError> {
     let row = sqlx::query_as(HEAD).fetch_optional(conn).await.map_err(StoreError::new("read the head"))?;
     rows::head(row)
+}
+
+fn raw(rows: &[PgRow]) -> Result<Vec<RawRow>, ReadError> {
+    rows.iter().map(RawRow::of).collect()
 }
 
 impl PostgresLog {
@@ -79,7 +84,7 @@ impl PostgresLog {
             .fetch_all(&self.inner.pool)
             .await
             .map_err(StoreError::new("read events"))?;
-        self.records(rows).await
+        self.records(raw(&rows)?).await
     }
 
     pub(super) async fn read_subject(
@@ -98,7 +103,12 @@ impl PostgresLog {
             .fetch_all(&self.inner.pool)
             .await
             .map_err(StoreError::new("read events by subject"))?;
-        self.records(rows).await
+        let mut rows = raw(&rows)?.into_iter();
+        let mut records = Vec::with_capacity(rows.len());
+        while rows.len() > 0 {
+            records.append(&mut self.records(rows.by_ref().take(ROWS_AT_ONCE).collect()).await?);
+        }
+        Ok(records)
     }
 
     /// Finds the event by binary search, because recorded time never goes back.
@@ -143,13 +153,24 @@ impl PostgresLog {
         }
     }
 
-    async fn records(&self, rows: Vec<PgRow>) -> Result<Vec<Record>, ReadError> {
-        let rows = rows.iter().map(RawRow::of).collect::<Result<Vec<_>, _>>()?;
+    async fn records(&self, rows: Vec<RawRow>) -> Result<Vec<Record>, ReadError> {
         let words = rows.iter().flat_map(|r| [r.kind, r.source]);
         let words = self.texts(Table::Words, &self.inner.words, words).await?;
         let subjects = self.texts(Table::Subjects, &self.inner.subjects, rows.iter().map(|r| r.subject)).await?;
-        self.load_dictionaries(rows.iter().map(|r| r.encoding)).await?;
-        Texts { words, subjects }.records(rows, &self.inner.dictionaries.reader())
+        let blocks = self.blocks(&rows).await?;
+        let encodings = rows.iter().map(|r| r.encoding).chain(blocks.iter().map(|b| b.1));
+        self.load_dictionaries(encodings).await?;
+        Texts { words, subjects }.records(rows, &mut self.inner.dictionaries.reader().decoder(blocks))
+    }
+
+    /// Reads the blocks that `rows` need and do not contain.
+    async fn blocks(&self, rows: &[RawRow]) -> Result<Vec<BlockRow>, ReadError> {
+        let needed = blocks_needed(rows);
+        if needed.is_empty() {
+            return Ok(Vec::new());
+        }
+        let read = sqlx::query_as(BLOCKS).bind(needed).fetch_all(&self.inner.pool).await;
+        Ok(read.map_err(StoreError::new("read payloads"))?)
     }
 
     async fn texts(
@@ -173,7 +194,7 @@ impl PostgresLog {
 
     async fn load_dictionaries(&self, encodings: impl Iterator<Item = i64>) -> Result<(), ReadError> {
         let reader = self.inner.dictionaries.reader();
-        let missing: BTreeSet<i64> = encodings.filter(|e| *e != PLAIN && !reader.knows(*e)).collect();
+        let missing: BTreeSet<i64> = encodings.filter_map(|e| reader.lacks(e)).collect();
         for number in missing {
             let row: Option<(Vec<u8>,)> = sqlx::query_as(DICTIONARY)
                 .bind(number)

@@ -11,9 +11,9 @@ use sqlx::{AssertSqlSafe, Sqlite, SqliteConnection};
 use super::{SqliteLog, read_only};
 use crate::event::Record;
 use crate::log::append::{PackedAttachment, check_chain, prepare, state_of};
-use crate::log::codec::PayloadEncoder;
 use crate::log::error::{AppendError, StoreError};
 use crate::log::names::{Names, Table};
+use crate::log::payloads::PayloadEncoder;
 use crate::log::rows::{signed, unsigned};
 use crate::log::types::{Commit, Head, OutboxCommand, Position, Settled};
 use crate::model::{PersonId, Seq};
@@ -136,12 +136,13 @@ impl Rows<'_> {
         let Some((size, sql)) = sizes.into_iter().find(|(size, _)| self.records.len() >= **size) else {
             return Ok(None);
         };
-        let (records, rest) = self.records.split_at(*size);
+        let left = self.records;
+        let (records, rest) = left.split_at(*size);
         self.records = rest;
         self.head = check_chain(self.head, records)?;
         let mut query = sqlx::query(AssertSqlSafe(sql.as_str()));
-        for r in records {
-            let (encoding, payload) = self.encoder.encode(&r.payload);
+        for (i, r) in records.iter().enumerate() {
+            let (encoding, payload) = self.encoder.encode(left.get(i..).unwrap_or_default());
             query = query
                 .bind(signed(r.seq.get()))
                 .bind(r.recorded_at.micros())

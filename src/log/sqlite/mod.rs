@@ -26,11 +26,11 @@ use tokio::sync::{Mutex, watch};
 
 use self::index::Tail;
 use self::place::Place;
-use super::codec::{self, Dictionaries, PayloadWriter};
 use super::erase::Erasure;
 use super::error::{AppendError, OpenError, ReadError, ReceiveError, StoreError, StoreErrorKind};
 use super::migrations::{self, Applied, Migration};
 use super::names::Names;
+use super::payloads::{self, Dictionaries, PayloadWriter};
 use super::rows::signed;
 use super::types::*;
 use super::{EventLog, IMPORTING, Options, may_open, pool, redacted};
@@ -188,7 +188,7 @@ impl SqliteLog {
         };
         if !options.read_only {
             let number = register_dictionary(&inner.writer).await.map_err(|source| OpenError::Store { url, source })?;
-            inner.payloads = Some(PayloadWriter::new(number));
+            inner.payloads = Some(PayloadWriter::new(number, schema_version));
         }
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -298,13 +298,13 @@ const ADD_DICTIONARY: &str =
 /// Returns the number of this program's dictionary in this database, and adds it if it is new.
 async fn register_dictionary(pool: &SqlitePool) -> Result<i64, StoreError> {
     let fail = StoreError::new("register the payload dictionary");
-    let (digest, content) = codec::built_in();
+    let (digest, content) = payloads::built_in();
     let find = async || sqlx::query_as::<_, (i64,)>(FIND_DICTIONARY).bind(&digest[..]).fetch_optional(pool).await;
     if let Some((number,)) = find().await.map_err(&fail)? {
         return Ok(number);
     }
     let added = sqlx::query(ADD_DICTIONARY)
-        .bind(codec::DICTIONARY_FIRST - 1)
+        .bind(payloads::DICTIONARY_FIRST - 1)
         .bind(&digest[..])
         .bind(content)
         .execute(pool)

@@ -10,10 +10,10 @@ use sqlx::sqlite::SqliteRow;
 use super::{SELECT_META, SqliteLog, page};
 use crate::event::Record;
 use crate::log::IMPORTING;
-use crate::log::codec::PLAIN;
 use crate::log::error::{ReadError, StoreError};
 use crate::log::names::{Names, Table};
-use crate::log::rows::{self, RawRow, Texts, signed};
+use crate::log::payloads::{BlockRow, blocks_needed};
+use crate::log::rows::{self, ROWS_AT_ONCE, RawRow, Texts, signed};
 use crate::log::types::{Head, LogInfo, PAGE_MAX, Subjects};
 use crate::model::{Seq, Timestamp};
 
@@ -55,6 +55,7 @@ macro_rules! subject_page {
 }
 const SUBJECT_PAGE: &str = subject_page!("= (SELECT id FROM subjects WHERE text = ?1)", "?2", "?3");
 const PREFIX_PAGE: &str = subject_page!("IN (SELECT id FROM subjects WHERE text >= ?1 AND text < ?2)", "?3", "?4");
+const BLOCKS: &str = "SELECT seq, encoding, payload FROM events WHERE seq IN (SELECT value FROM json_each(?))";
 const DICTIONARY: &str = "SELECT content FROM dictionaries WHERE id = ?";
 
 const fn texts_of(table: Table) -> &'static str {
@@ -167,7 +168,12 @@ impl SqliteLog {
             .fetch_all(&self.inner.readers)
             .await
             .map_err(StoreError::new("read events by subject"))?;
-        self.records(raw(&rows)?).await
+        let mut rows = raw(&rows)?.into_iter();
+        let mut records = Vec::with_capacity(rows.len());
+        while rows.len() > 0 {
+            records.append(&mut self.records(rows.by_ref().take(ROWS_AT_ONCE).collect()).await?);
+        }
+        Ok(records)
     }
 
     /// Finds the event by binary search, because recorded time never goes back.
@@ -218,8 +224,21 @@ impl SqliteLog {
         let words = rows.iter().flat_map(|r| [r.kind, r.source]);
         let words = self.texts(Table::Words, &self.inner.words, words).await?;
         let subjects = self.texts(Table::Subjects, &self.inner.subjects, rows.iter().map(|r| r.subject)).await?;
-        self.load_dictionaries(rows.iter().map(|r| r.encoding)).await?;
-        Texts { words, subjects }.records(rows, &self.inner.dictionaries.reader())
+        let blocks = self.blocks(&rows).await?;
+        let encodings = rows.iter().map(|r| r.encoding).chain(blocks.iter().map(|b| b.1));
+        self.load_dictionaries(encodings).await?;
+        Texts { words, subjects }.records(rows, &mut self.inner.dictionaries.reader().decoder(blocks))
+    }
+
+    /// Reads the blocks that `rows` need and do not contain.
+    async fn blocks(&self, rows: &[RawRow]) -> Result<Vec<BlockRow>, ReadError> {
+        let needed = blocks_needed(rows);
+        if needed.is_empty() {
+            return Ok(Vec::new());
+        }
+        let needed = serde_json::json!(needed).to_string();
+        let read = sqlx::query_as(BLOCKS).bind(needed).fetch_all(&self.inner.readers).await;
+        Ok(read.map_err(StoreError::new("read payloads"))?)
     }
 
     async fn texts(
@@ -244,7 +263,7 @@ impl SqliteLog {
 
     async fn load_dictionaries(&self, encodings: impl Iterator<Item = i64>) -> Result<(), ReadError> {
         let reader = self.inner.dictionaries.reader();
-        let missing: BTreeSet<i64> = encodings.filter(|e| *e != PLAIN && !reader.knows(*e)).collect();
+        let missing: BTreeSet<i64> = encodings.filter_map(|e| reader.lacks(e)).collect();
         for number in missing {
             let row: Option<(Vec<u8>,)> = sqlx::query_as(DICTIONARY)
                 .bind(number)

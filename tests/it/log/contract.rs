@@ -68,7 +68,7 @@ async fn round_trip(place: Place) {
     assert_eq!(log.head().await.unwrap(), Head::EMPTY);
     let info = log.info().await.unwrap();
     assert_eq!(info.log_id.len(), 32);
-    assert_eq!(info.min_reader, 1);
+    assert_eq!(info.min_reader, 2);
     assert!(info.created_at > at(-100_000_000));
     let records = chain(Head::EMPTY, at(1), (0..250).map(event));
     let head = log.append(None, &commit(records.clone())).await.unwrap();

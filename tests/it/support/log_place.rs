@@ -90,6 +90,18 @@ impl Place {
         }
     }
 
+    /// Reads some bytes directly from the database.
+    pub async fn bytes(&self, sql: &str) -> Vec<u8> {
+        let sql = AssertSqlSafe(sql);
+        if self.is_sqlite() {
+            let mut conn = SqliteConnection::connect(&format!("sqlite://{}", self.url)).await.unwrap();
+            sqlx::query_scalar(sql).fetch_one(&mut conn).await.unwrap()
+        } else {
+            let mut conn = PgConnection::connect(&self.url).await.unwrap();
+            sqlx::query_scalar(sql).fetch_one(&mut conn).await.unwrap()
+        }
+    }
+
     /// Removes the protection of the tables, as somebody with a database shell can.
     pub async fn unguard(&self) {
         let sql = if self.is_sqlite() {
