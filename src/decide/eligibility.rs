@@ -170,6 +170,14 @@ pub fn stopped(state: &State, collection: &Collection, policy: &Policy) -> Vec<H
     holds
 }
 
+/// Checks whether a reason holds every package of the collection. Pauses and refusals are not among
+/// them: the plan handles those.
+pub(super) fn stops(collection: &Collection) -> bool {
+    let mut any = false;
+    of_collection(collection, collection.buildroot(), &mut |_| any = true);
+    any
+}
+
 /// Returns the hold of a collection that a policy of the hub stops. It is returned even if one
 /// rebuild may try now.
 pub(super) fn refused(state: &State, collection: &Collection, policy: &Policy) -> Option<Hold> {

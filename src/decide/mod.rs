@@ -25,6 +25,6 @@ pub mod state_reason;
 pub mod why;
 
 pub use hold::Hold;
-pub use plan::{Choice, Plan, plan};
+pub use plan::{Choice, Plan, Queue, plan};
 pub use policy::Policy;
 pub use why::{Why, why};

@@ -12,26 +12,25 @@
 //! collection, in which every package is due at once, does not stop the others for weeks. (Koschei
 //! goes by priority alone.)
 
+mod queue;
 mod room;
 
-use std::cmp::{Ordering, Reverse};
-use std::collections::{BTreeMap, BinaryHeap};
-use std::ops::Range;
+use std::collections::BTreeMap;
 
-use super::eligibility::examine;
+use super::eligibility::priority_of;
 use super::hold::Hold;
 use super::load::ArchLoads;
 use super::policy::Policy;
-use super::priority::{Points, Priority, TimeScale};
+use super::priority::{Points, Priority};
 use crate::event::{Chosen, PriorityParts};
 use crate::fold::State;
 use crate::model::{Name, Timestamp};
+pub use queue::Queue;
+use queue::{Ranked, Turn, Turns};
 use room::{Reach, Room};
 
-/// Number of packages from which several threads share the work.
-const SHARED_FROM: usize = 20_000;
-/// Most threads for that work. More threads would only wait for memory.
-const THREADS_MAX: usize = 4;
+/// Indexes of a collection and of a package in it.
+type Place = (usize, usize);
 
 /// A package chosen for a rebuild.
 #[derive(Clone, PartialEq, Debug)]
@@ -88,220 +87,68 @@ pub fn parts(p: &Priority) -> PriorityParts {
     }
 }
 
-/// A package that is due. The greatest is the most urgent. Ties are broken by name, so that the
-/// same state always gives the same plan.
-#[derive(Clone)]
-struct Ranked<'a> {
-    current: Points,
-    names: Reverse<(&'a str, &'a str)>,
-    choice: Choice,
-}
-
-impl Ord for Ranked<'_> {
-    fn cmp(&self, other: &Self) -> Ordering {
-        (self.current, self.names).cmp(&(other.current, other.names))
-    }
-}
-
-impl PartialOrd for Ranked<'_> {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Ranked<'_> {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other) == Ordering::Equal
-    }
-}
-
-impl Eq for Ranked<'_> {}
-
-impl<'a> Ranked<'a> {
-    fn new(state: &'a State, choice: Choice) -> Self {
-        let (collection, c) = state.collections.get_index(choice.collection).expect("indexes are of this state");
-        let (package, _) = c.packages.get_index(choice.package).expect("indexes are of this state");
-        Self { current: choice.priority.current, names: Reverse((collection, package)), choice }
-    }
-}
-
-/// Packages that are due, by collection.
-#[derive(Clone)]
-struct Waiting<'a>(Vec<BinaryHeap<Ranked<'a>>>);
-
-impl<'a> Waiting<'a> {
-    fn new(state: &'a State, due: Vec<Choice>) -> Self {
-        let mut lists: Vec<Vec<Ranked<'a>>> = state.collections.iter().map(|_| Vec::new()).collect();
-        for choice in due {
-            lists[choice.collection].push(Ranked::new(state, choice));
-        }
-        Self(lists.into_iter().map(BinaryHeap::from).collect())
-    }
-
-    /// Counts the collections with something due. `also` counts as one of them.
-    fn hungry(&self, also: Option<usize>) -> usize {
-        self.0.iter().enumerate().filter(|(c, list)| !list.is_empty() || Some(*c) == also).count()
-    }
-
-    /// Returns the most urgent package among the collections that `may` admits.
-    fn best(&self, may: impl Fn(usize) -> bool) -> Option<&Ranked<'a>> {
-        self.0.iter().enumerate().filter(|(c, _)| may(*c)).filter_map(|(_, list)| list.peek()).max()
-    }
-
-    /// Returns whose turn is next: the most urgent package among the collections that are owed
-    /// something, or else the most urgent of all. `mine`, if given, competes with the waiting
-    /// packages.
-    fn next(&self, room: &Room<'_>, mine: Option<&Ranked<'a>>) -> Option<Turn> {
-        let turn = |best: Option<&Ranked<'a>>, mine: Option<&Ranked<'a>>| match (best, mine) {
-            (Some(other), Some(mine)) if other > mine => Some(Turn::Other(other.choice.collection)),
-            (_, Some(_)) => Some(Turn::Mine),
-            (other, None) => other.map(|o| Turn::Other(o.choice.collection)),
-        };
-        let owed = mine.filter(|m| room.is_owed(m.choice.collection));
-        turn(self.best(|c| room.is_owed(c)), owed).or_else(|| turn(self.best(|_| true), mine))
-    }
-}
-
-enum Turn {
-    /// The most urgent waiting package of this collection.
-    Other(usize),
-    Mine,
-}
-
 /// Applies the rules. If `load` is absent because no hub reports it, load limits nothing. Cost:
 /// O(packages), plus O(log due) for each package chosen or refused one by one.
 pub fn plan(state: &State, now: Timestamp, policy: &Policy, load: Option<&ArchLoads>) -> Plan {
-    let mut held = [0_u32; Hold::COUNT];
-    let (considered, due) = due(state, now, policy, None, &mut held);
-    let mut waiting = Waiting::new(state, due);
-    let mut room = Room::new((state, now), policy, load, waiting.hungry(None), None);
+    let queue = Queue::of(state, now, policy, load);
+    let mut held = queue.held;
+    let mut turns = Turns::new(state, &queue, None);
+    let mut room = Room::new((state, now), policy, turns.hungry(), None);
     let mut chosen = Vec::new();
     let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-    while let Some(Turn::Other(collection)) = waiting.next(&room, None) {
-        let Some(Ranked { choice, .. }) = waiting.0[collection].pop() else { break };
-        let Some(hold) = room.refuse(state, &choice) else {
-            room.take(&choice);
-            chosen.push(choice);
+    while let Some(Turn::Other(collection)) = turns.next(&room, None) {
+        let Some(due) = turns.pop(collection) else { break };
+        let place = (collection, due.package as usize);
+        let Some(hold) = room.limit(collection).or_else(|| turns.overload(place)) else {
+            room.take(collection);
+            let c = &state.collections[collection];
+            let priority = priority_of(c, &c.packages[place.1], now, policy).expect("what is due has a priority");
+            chosen.push(Choice { collection, package: place.1, priority });
             continue;
         };
         held[hold.index()] += 1;
         // Later candidates meet the same limit, so their order no longer matters.
         match Reach::of(&hold) {
             Reach::All => {
-                held[hold.index()] += count(waiting.0.iter().map(BinaryHeap::len).sum());
+                held[hold.index()] += count((0..state.collections.len()).map(|c| turns.left(c)).sum());
                 break;
             }
             Reach::Collection => {
-                held[hold.index()] += count(waiting.0[collection].len());
-                waiting.0[collection].clear();
+                held[hold.index()] += count(turns.left(collection));
+                turns.close(collection);
             }
             Reach::One => {}
         }
     }
     let held = Hold::keys().iter().zip(held).filter(|(_, n)| *n > 0).map(|(k, n)| ((*k).to_owned(), n)).collect();
-    Plan { considered, held, chosen }
+    Plan { considered: queue.considered, held, chosen }
 }
 
-/// Counts the packages and collects those that neither their own state nor their collection holds
-/// back, in no particular order. For the collection `sound`, reasons that hold the whole collection
-/// are ignored. Several threads share the work if there are many packages.
-fn due(
-    state: &State,
-    now: Timestamp,
-    policy: &Policy,
-    sound: Option<usize>,
-    held: &mut [u32; Hold::COUNT],
-) -> (u32, Vec<Choice>) {
-    let all: usize = state.collections.values().map(|c| c.packages.len()).sum();
-    let threads = match all {
-        few if few < SHARED_FROM => 1,
-        _ => std::thread::available_parallelism().map_or(1, Into::into).min(THREADS_MAX),
-    };
-    let share = all.div_ceil(threads).max(1);
-    let part = |n: usize| due_among(state, now, policy, sound, n * share..(n + 1) * share);
-    let mut due = Vec::new();
-    let mut add = |(part, of_part): (Vec<Choice>, [u32; Hold::COUNT])| {
-        due.extend(part);
-        held.iter_mut().zip(of_part).for_each(|(sum, n)| *sum += n);
-    };
-    std::thread::scope(|scope| {
-        let begin = |n| (n, std::thread::Builder::new().spawn_scoped(scope, move || part(n)));
-        let others: Vec<_> = (1..threads).map(begin).collect();
-        add(part(0));
-        for (n, other) in others {
-            // If no thread can be started, this thread does the part itself.
-            let of_other = other.map_or_else(|_| Ok(part(n)), std::thread::ScopedJoinHandle::join);
-            add(of_other.unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
-        }
-    });
-    (u32::try_from(all).unwrap_or(u32::MAX), due)
-}
-
-/// Computes [`due`] for the packages at these places, counted through all collections.
-fn due_among(
-    state: &State,
-    now: Timestamp,
-    policy: &Policy,
-    sound: Option<usize>,
-    places: Range<usize>,
-) -> (Vec<Choice>, [u32; Hold::COUNT]) {
-    let scale = TimeScale::of(policy);
-    let (mut due, mut held) = (Vec::new(), [0; Hold::COUNT]);
-    let mut before = 0;
-    for (ci, (cname, collection)) in state.collections.iter().enumerate() {
-        let count = collection.packages.len();
-        let inside = |place: usize| place.saturating_sub(before).min(count);
-        let (from, to) = (inside(places.start), inside(places.end));
-        before += count;
-        let Some(packages) = collection.packages.get_range(from..to) else { continue };
-        let buildroot = collection.buildroot();
-        for (pi, (pname, package)) in (from..).zip(packages) {
-            let mut first: Option<usize> = None;
-            let priority = examine((cname, collection), (pname, package), buildroot, now, (policy, scale), |hold| {
-                if !(sound == Some(ci) && hold.holds_collection()) {
-                    first.get_or_insert(hold.index());
-                }
-            });
-            match (first, priority) {
-                (Some(reason), _) => held[reason] += 1,
-                (None, Some(priority)) => due.push(Choice { collection: ci, package: pi, priority }),
-                // Without any known build there is no priority to rank the package by.
-                (None, None) => held[Hold::NoSource.index()] += 1,
-            }
-        }
-    }
-    (due, held)
-}
-
-/// Returns the limits that keep a package from being chosen once it is due with `mine.priority`.
-/// Lifting all of them lets the package through, and each of them must be lifted. Empty if the
-/// package is chosen. Load is ignored if the package's architectures are not known. Costs about ten
-/// plans.
+/// Returns the limits that keep a package from being chosen once it is due with a priority of
+/// `current`. Lifting all of them lets the package through, and each of them must be lifted. Empty
+/// if the package is chosen. Load is ignored if the package's architectures are not known. Cost: a
+/// few times the number of packages that have their turn before, and at most that many rebuilds
+/// fit.
 pub(super) fn crowded_out(
     state: &State,
-    now: Timestamp,
-    policy: &Policy,
-    load: Option<&ArchLoads>,
-    mine: &Choice,
+    queue: &Queue,
+    (collection, package): Place,
+    current: Points,
     arches_known: bool,
 ) -> Vec<Hold> {
-    let me = &state.collections[mine.collection].packages[mine.package];
+    let me = &state.collections[collection].packages[package];
     let own = u32::from(me.running) + u32::from(me.open_rebuild.is_some());
-    // If the collection as a whole were no longer held, its other packages would compete, too.
-    let (_, mut others) = due(state, now, policy, Some(mine.collection), &mut [0; Hold::COUNT]);
-    others.retain(|c| (c.collection, c.package) != (mine.collection, mine.package));
-    let waiting = Waiting::new(state, others);
-    let hungry = waiting.hungry(Some(mine.collection));
-    let room = Room::new((state, now), policy, load, hungry, Some((mine.collection, own)));
-    let ranked = Ranked::new(state, mine.clone());
+    let turns = Turns::new(state, queue, Some((collection, package)));
+    let room = Room::new((state, queue.now), &queue.policy, turns.hungry(), Some((collection, own)));
+    let mine = Ranked::new(state, (collection, package), current);
     let refused = |lifted: &[Hold]| {
         // A lifted limit lets other packages through first. They may use up what the next limit
         // leaves.
         let mut room = room.clone();
-        lifted.iter().for_each(|l| room.lift(l, mine.collection));
-        let mut room = at_my_turn(state, room, waiting.clone(), &ranked);
-        room.load = room.load.filter(|_| arches_known);
-        room.refuse(state, mine)
+        lifted.iter().for_each(|l| room.lift(l, collection));
+        let room = at_my_turn(room, turns.clone(), &mine);
+        let by_load = || if room.by_load && arches_known { turns.overload((collection, package)) } else { None };
+        room.limit(collection).or_else(by_load)
     };
     let mut limits: Vec<Hold> = Vec::new();
     while let Some(limit) = refused(&limits) {
@@ -322,14 +169,18 @@ pub(super) fn crowded_out(
 }
 
 /// Returns the room left when the turn of `mine` comes.
-fn at_my_turn<'a>(state: &'a State, mut room: Room<'a>, mut waiting: Waiting<'a>, mine: &Ranked<'a>) -> Room<'a> {
-    while let Some(Turn::Other(collection)) = waiting.next(&room, Some(mine)) {
-        let Some(Ranked { choice, .. }) = waiting.0[collection].pop() else { break };
-        match room.refuse(state, &choice).as_ref().map(Reach::of) {
-            None => room.take(&choice),
+fn at_my_turn(mut room: Room, mut turns: Turns<'_>, mine: &Ranked<'_>) -> Room {
+    let others = turns.all_left();
+    while !room.is_settled(mine.collection, others)
+        && let Some(Turn::Other(collection)) = turns.next(&room, Some(mine))
+    {
+        let Some(due) = turns.pop(collection) else { break };
+        match room.limit(collection).as_ref().map(Reach::of) {
+            None if room.by_load && turns.is_overloaded(collection, due) => {}
+            None => room.take(collection),
             // Nothing more can be taken.
             Some(Reach::All) => break,
-            Some(Reach::Collection) => waiting.0[collection].clear(),
+            Some(Reach::Collection) => turns.close(collection),
             Some(Reach::One) => {}
         }
     }
@@ -338,6 +189,7 @@ fn at_my_turn<'a>(state: &'a State, mut room: Room<'a>, mut waiting: Waiting<'a>
 
 #[cfg(test)]
 mod tests {
+    use super::queue::{Found, SHARED_FROM, due_among};
     use super::*;
     use crate::event::CollectionSettings;
     use crate::fold::{ArchResolution, ArchVerdict, Collection, Evidence, EvidenceKind, Latest, Package};
@@ -422,17 +274,13 @@ mod tests {
     #[test]
     fn shares_add_up() {
         let (state, now, policy) = (state(&[40, 0, 1, 30]), Timestamp::EPOCH.plus_secs(86_400), Policy::default());
-        let (whole, held) = due_among(&state, now, &policy, None, 0..71);
-        assert!(whole.len() > 20 && held.iter().filter(|n| **n > 0).count() > 1, "{} {held:?}", whole.len());
-        assert!(whole.iter().any(|c| (c.collection, c.package) == (3, 29)), "the last one, too");
+        let whole = due_among(&state, now, &policy, 0..71);
+        assert!(whole.due[0].len() > 10 && whole.held.iter().filter(|n| **n > 0).count() > 1, "{whole:?}");
+        assert!(whole.due[3].iter().any(|(_, package)| *package == 29), "the last one, too");
         for share in [1, 7, 40, 41, 70, 100] {
-            let (mut all, mut sum) = (Vec::new(), [0; Hold::COUNT]);
-            for from in (0..71).step_by(share) {
-                let (part, of_part) = due_among(&state, now, &policy, None, from..from + share);
-                all.extend(part);
-                sum.iter_mut().zip(of_part).for_each(|(sum, n)| *sum += n);
-            }
-            assert_eq!((&all, sum), (&whole, held), "{share} at a time");
+            let mut all = Found::none(&state);
+            (0..71).step_by(share).for_each(|from| all.add(due_among(&state, now, &policy, from..from + share)));
+            assert_eq!(all, whole, "{share} at a time");
         }
     }
 
@@ -466,13 +314,21 @@ mod tests {
     fn many_are_shared() {
         let state = state(&[i64::try_from(SHARED_FROM).unwrap(), 3]);
         let (now, policy) = (Timestamp::EPOCH.plus_secs(86_400), Policy::default());
-        let mut held = [0; Hold::COUNT];
-        let (considered, mut shared) = due(&state, now, &policy, None, &mut held);
-        let (mut alone, held_alone) = due_among(&state, now, &policy, None, 0..SHARED_FROM + 3);
-        for list in [&mut shared, &mut alone] {
-            list.sort_by_key(|c| (c.collection, c.package));
+        let shared = Queue::of(&state, now, &policy, None);
+        let alone = due_among(&state, now, &policy, 0..SHARED_FROM + 3);
+        assert_eq!((shared.considered as usize, shared.held), (SHARED_FROM + 3, alone.held));
+        // Far more are due than are sorted at first.
+        let mut expected: Vec<(usize, Ranked<'_>)> = Vec::new();
+        for (c, due) in alone.due.iter().enumerate() {
+            expected
+                .extend(due.iter().map(|(current, p)| (*p as usize, Ranked::new(&state, (c, *p as usize), *current))));
         }
-        assert_eq!((considered as usize, held), (SHARED_FROM + 3, held_alone));
-        assert_eq!(shared, alone);
+        expected.sort_by(|a, b| a.1.collection.cmp(&b.1.collection).then_with(|| b.1.cmp(&a.1)));
+        let mut turns = Turns::new(&state, &shared, None);
+        let mut taken = Vec::new();
+        for c in 0..2 {
+            taken.extend(std::iter::from_fn(|| turns.pop(c)).map(|due| (c, due.package as usize)));
+        }
+        assert_eq!(taken, expected.iter().map(|(p, ranked)| (ranked.collection, *p)).collect::<Vec<_>>());
     }
 }

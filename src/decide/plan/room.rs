@@ -2,20 +2,20 @@
 
 use smol_str::SmolStr;
 
-use super::Choice;
+use super::Place;
 use crate::decide::arches::build_arches;
 use crate::decide::eligibility::refused;
 use crate::decide::hold::{Hold, own_reasons};
-use crate::decide::load::{ArchLoads, Loads, NOBODY, overloaded_arches};
+use crate::decide::load::{Loads, NOBODY, overloaded_arches};
 use crate::decide::policy::Policy;
 use crate::fold::{Collection, State};
 use crate::model::{Name, Timestamp};
 
 /// The room left for rebuilds while choosing.
 #[derive(Clone)]
-pub(super) struct Room<'a> {
-    pub(super) load: Option<Loads<'a>>,
-    load_threshold: u32,
+pub(super) struct Room {
+    /// Whether load limits anything.
+    pub(super) by_load: bool,
     paused: Option<SmolStr>,
     requests: u32,
     overall: u32,
@@ -36,13 +36,12 @@ pub(super) struct CollectionRoom {
     refused: Option<(Hold, u32)>,
 }
 
-impl<'a> Room<'a> {
+impl Room {
     /// Computes the room for `hungry` collections with something due. `own` gives back the slots of
     /// one package, so that it is examined as if it held none.
     pub(super) fn new(
         (state, now): (&State, Timestamp),
         policy: &Policy,
-        load: Option<&'a ArchLoads>,
         hungry: usize,
         own: Option<(usize, u32)>,
     ) -> Self {
@@ -59,8 +58,7 @@ impl<'a> Room<'a> {
         let running = state.running().saturating_sub(own.map_or(0, |(_, n)| n));
         let hour = |limit: u32| (limit.saturating_sub(state.requests_of_last_hour(now)), limit);
         Room {
-            load: load.map(ArchLoads::by_hub),
-            load_threshold: policy.load_threshold,
+            by_load: true,
             paused: state.paused.clone(),
             requests: policy.max_requests_per_evaluation,
             overall: policy.max_builds.saturating_sub(running),
@@ -75,7 +73,8 @@ impl<'a> Room<'a> {
         self.collections[collection].running < self.share
     }
 
-    pub(super) fn refuse(&self, state: &State, c: &Choice) -> Option<Hold> {
+    /// Returns the limit that a further package of a collection meets, apart from load.
+    pub(super) fn limit(&self, collection: usize) -> Option<Hold> {
         if self.requests == 0 {
             return Some(Hold::EvaluationLimit);
         }
@@ -88,39 +87,36 @@ impl<'a> Room<'a> {
         if let Some((0, limit)) = self.hour {
             return Some(Hold::HourlyLimit { limit });
         }
-        let room = &self.collections[c.collection];
+        let room = &self.collections[collection];
         if let Some(because) = &room.paused {
             return Some(Hold::CollectionPaused { because: because.clone() });
         }
         if let Some((hold, 0)) = &room.refused {
             return Some(hold.clone());
         }
-        if room.left == 0 {
-            return Some(Hold::CollectionLimit);
-        }
-        let collection = &state.collections[c.collection];
-        let loads = self.load.as_ref()?.of(collection.settings.building_hub())?;
-        let (mut arches, noarch) = build_arches(collection, &collection.packages[c.package]);
-        if noarch || arches.is_empty() {
-            // A noarch package may go to any architecture of the collection. A package never
-            // resolved goes to all of them, so its limits are those of all known architectures.
-            let allowed = |a: &&Name| collection.allowed().has(a);
-            arches = collection.arches.keys().filter(allowed).cloned().collect();
-            if arches.is_empty() {
-                arches.extend(loads.0.keys().filter(allowed).cloned());
-            }
-        }
-        overloaded_arches(loads, &arches, noarch, self.load_threshold).map(|arches| {
-            let nobody = arches.iter().filter(|a| loads.of(a) >= NOBODY).cloned().collect();
-            Hold::Load { arches, nobody }
-        })
+        (room.left == 0).then_some(Hold::CollectionLimit)
     }
 
-    pub(super) fn take(&mut self, c: &Choice) {
+    /// Checks whether [`Self::limit`] of a collection stays as it is, even if `others` more packages
+    /// are taken.
+    pub(super) fn is_settled(&self, collection: usize, others: usize) -> bool {
+        let enough = |n: u32| n as usize > others;
+        let room = &self.collections[collection];
+        self.requests == 0
+            || enough(self.requests)
+                && (self.paused.is_some()
+                    || enough(self.overall)
+                        && self.hour.is_none_or(|(left, _)| enough(left))
+                        && (room.paused.is_some()
+                            || room.refused.as_ref().is_none_or(|(_, tries)| *tries == 0 || enough(*tries))
+                                && (room.left == 0 || enough(room.left))))
+    }
+
+    pub(super) fn take(&mut self, collection: usize) {
         self.requests -= 1;
         self.overall -= 1;
         self.hour = self.hour.map(|(left, limit)| (left - 1, limit));
-        let room = &mut self.collections[c.collection];
+        let room = &mut self.collections[collection];
         room.left -= 1;
         if let Some((_, tries)) = &mut room.refused {
             *tries -= 1;
@@ -138,10 +134,30 @@ impl<'a> Room<'a> {
             Hold::CollectionPaused { .. } => self.collections[collection].paused = None,
             Hold::PolicyRefused { .. } => self.collections[collection].refused = None,
             Hold::CollectionLimit => self.collections[collection].left = u32::MAX,
-            Hold::Load { .. } => self.load = None,
+            Hold::Load { .. } => self.by_load = false,
             own_reasons!() => {}
         }
     }
+}
+
+/// Returns the load that holds a package, if it does. Cost: O(architectures).
+pub(super) fn overload(state: &State, loads: &Loads<'_>, threshold: u32, (collection, package): Place) -> Option<Hold> {
+    let collection = &state.collections[collection];
+    let loads = loads.of(collection.settings.building_hub())?;
+    let (mut arches, noarch) = build_arches(collection, &collection.packages[package]);
+    if noarch || arches.is_empty() {
+        // A noarch package may go to any architecture of the collection. A package never resolved
+        // goes to all of them, so its limits are those of all known architectures.
+        let allowed = |a: &&Name| collection.allowed().has(a);
+        arches = collection.arches.keys().filter(allowed).cloned().collect();
+        if arches.is_empty() {
+            arches.extend(loads.0.keys().filter(allowed).cloned());
+        }
+    }
+    overloaded_arches(loads, &arches, noarch, threshold).map(|arches| {
+        let nobody = arches.iter().filter(|a| loads.of(a) >= NOBODY).cloned().collect();
+        Hold::Load { arches, nobody }
+    })
 }
 
 /// Says which further candidates a limit holds, once it has held one.
