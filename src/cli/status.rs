@@ -65,7 +65,7 @@ pub(super) async fn run(args: &StatusArgs) -> Done {
     for (cname, c) in
         state.collections.iter().filter(|(n, _)| args.collection.as_deref().is_none_or(|w| w == n.as_str()))
     {
-        report.collections.push(package_view::collection(&state, cname, c));
+        report.collections.push(package_view::collection(&state, (cname, c), package_view::counts(c)));
         let mut packages: Vec<PackageView> =
             c.packages.iter().map(|p| package_view::package(&state, (cname, c), p, now, &policy)).collect();
         packages.retain(|p| args.state.is_empty() || args.state.iter().any(|s| s == p.state.as_str()));

@@ -43,9 +43,10 @@ pub(super) async fn run(args: &WhyArgs) -> Done {
     let (state, now) = state_as_of(&log, args.as_of).await?;
     let policy = Policy::in_force(&state);
     let wanted = |name: &str| args.collection.as_deref().is_none_or(|w| w == name);
+    let queue = answer::queue(&state, now, &policy);
     let mut answers = Vec::new();
     for (cname, c) in state.collections.iter().filter(|(n, _)| wanted(n)) {
-        let Some(answer) = answer::answer(&state, (cname, c), &args.package, now, &policy) else { continue };
+        let Some(answer) = answer::answer(&state, &queue, (cname, c), &args.package) else { continue };
         let events = trail::newest_with_causes(&log, &answer.subject(), state.seq, answer::STEPS).await?;
         answers.push(answer.with_trail(&events).map_err(LogError::from)?);
     }

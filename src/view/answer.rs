@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::package::{self as package_view, PackageView};
 use crate::decide::load::ArchLoads;
-use crate::decide::{Policy, Why};
+use crate::decide::{Policy, Queue, Why};
 use crate::event::DecodeError;
 use crate::event::Record;
 use crate::event::kinds::collection_subject;
@@ -74,24 +74,24 @@ impl Answer {
     }
 }
 
-/// Returns the answer as of a state, without the trail. Returns `None` if the collection does not
-/// have the package.
-pub(crate) fn answer(
-    state: &State,
-    (cname, c): (&Name, &Collection),
-    package: &str,
-    now: Timestamp,
-    policy: &Policy,
-) -> Option<Answer> {
-    let (pname, p) = c.packages.get_key_value(package)?;
+/// Finds what is due as of a state, with the loads known there. Answers about its packages need it.
+pub(crate) fn queue(state: &State, now: Timestamp, policy: &Policy) -> Queue {
     let load = state.load.as_ref().map(ArchLoads::from_recorded);
-    let why = crate::decide::why(state, cname, pname, now, policy, load.as_ref())?;
+    Queue::of(state, now, policy, load.as_ref())
+}
+
+/// Returns the answer as of a state, without the trail. `queue` must be of this very state. Returns
+/// `None` if the collection does not have the package.
+pub(crate) fn answer(state: &State, queue: &Queue, (cname, c): (&Name, &Collection), package: &str) -> Option<Answer> {
+    let (pname, p) = c.packages.get_key_value(package)?;
+    let why = queue.why(state, cname, pname)?;
+    let (now, policy) = (queue.now(), queue.policy());
     Some(Answer {
         seq: state.seq.map_or(0, Seq::get),
         now: now.to_string(),
         answer: sentence(&why),
         why,
-        stale: package_view::collection(state, cname, c).stale,
+        stale: package_view::stale(c),
         unbound: crate::decide::refusal::unbound(state, c, policy),
         package: package_view::package(state, (cname, c), (pname, p), now, policy),
         trail: Vec::new(),

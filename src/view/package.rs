@@ -239,7 +239,17 @@ pub(crate) fn counts(c: &Collection) -> [usize; STATES.len()] {
     counts
 }
 
-pub(crate) fn collection(state: &State, name: &Name, c: &Collection) -> CollectionView {
+/// Says why the newest repository could not be resolved, if the verdicts are of an older one.
+pub(crate) fn stale(c: &Collection) -> Option<String> {
+    c.stale.as_ref().map(|(repo, why)| format!("repository {repo}: {why}"))
+}
+
+/// Describes a collection. `counts` are those of [`counts`].
+pub(crate) fn collection(
+    state: &State,
+    (name, c): (&Name, &Collection),
+    counts: [usize; STATES.len()],
+) -> CollectionView {
     let policy = Policy::in_force(state);
     CollectionView {
         collection: name.clone(),
@@ -250,12 +260,12 @@ pub(crate) fn collection(state: &State, name: &Name, c: &Collection) -> Collecti
         buildroot: c.buildroot(),
         newest_repo: c.newest_repo.map(|r| r.0),
         resolved: c.arches.iter().filter_map(|(a, r)| Some((a.clone(), r.repo_id?.0))).collect(),
-        stale: c.stale.as_ref().map(|(repo, why)| format!("repository {repo}: {why}")),
+        stale: stale(c),
         stopped: stopped(state, c, &policy).iter().map(ToString::to_string).collect(),
         unbound: unbound(state, c, &policy),
         running: c.running,
         packages: c.packages.len(),
-        states: STATES.iter().map(|s| s.as_str()).zip(counts(c)).collect(),
+        states: STATES.iter().map(|s| s.as_str()).zip(counts).collect(),
     }
 }
 

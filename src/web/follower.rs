@@ -5,20 +5,24 @@
 //! needed at all: a follower works on any log that can be read.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{RwLock, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::orders::Listing;
+use super::params::Order;
 use crate::base::backoff::Backoff;
 use crate::base::clock::{self, Stopwatch};
-use crate::decide::Policy;
+use crate::decide::{Policy, Queue};
 use crate::event::{Envelope, Event, PackageStateChanged, Record};
 use crate::fold::State;
 use crate::log::{EventLog, Head, LogError, folding};
 use crate::model::{PackageState, Seq, Timestamp};
 use crate::telemetry::Metrics;
+use crate::view::answer;
+use crate::view::package::STATES;
 
 /// Number of events that are read at a time.
 const PAGE: usize = 2_000;
@@ -57,16 +61,75 @@ pub(super) struct View {
     pub(super) policy: Policy,
     /// The packages that broke or were repaired last, newest first.
     pub(super) changes: VecDeque<Change>,
+    /// What pages derived from this very state. The next event takes it away.
+    derived: Derived,
+    /// A listing of an earlier state, from which the next one is made.
+    earlier: Mutex<Option<Listing>>,
+    #[cfg(test)]
+    made: Made,
+}
+
+/// What many pages need of one state. The first page that needs a part makes it, and others that
+/// need it meanwhile wait for it.
+#[derive(Debug, Default)]
+struct Derived {
+    queue: OnceLock<Queue>,
+    listing: OnceLock<Listing>,
+}
+
+/// Counts how often parts were made.
+#[cfg(test)]
+#[derive(Debug, Default)]
+struct Made {
+    queues: std::sync::atomic::AtomicU32,
+    listings: std::sync::atomic::AtomicU32,
 }
 
 impl View {
+    fn of(state: State) -> Self {
+        Self { policy: Policy::in_force(&state), state, ..Self::default() }
+    }
+
     fn apply(&mut self, e: &Envelope) {
+        let derived = std::mem::take(&mut self.derived);
+        if let Some(listing) = derived.listing.into_inner() {
+            *self.earlier.get_mut().unwrap_or_else(PoisonError::into_inner) = Some(listing);
+        }
         self.state.apply(e);
         match &e.event {
             Event::PolicyAdopted(_) => self.policy = Policy::in_force(&self.state),
             Event::PackageStateChanged(what) => self.changed(e, what),
             _ => {}
         }
+    }
+
+    /// Returns what is due in this state, made once for all pages.
+    pub(super) fn queue(&self) -> &Queue {
+        self.derived.queue.get_or_init(|| {
+            #[cfg(test)]
+            self.made.queues.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            answer::queue(&self.state, self.state.recorded_at, &self.policy)
+        })
+    }
+
+    /// Returns the lists of this state's packages, made once for all pages.
+    pub(super) fn listing(&self) -> &Listing {
+        self.derived.listing.get_or_init(|| {
+            #[cfg(test)]
+            self.made.listings.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            let earlier = self.earlier.lock().unwrap_or_else(PoisonError::into_inner).take();
+            Listing::of(&self.state, earlier)
+        })
+    }
+
+    /// Returns the number of packages of a collection in each of [`STATES`].
+    pub(super) fn counts(&self, collection: &str) -> [usize; STATES.len()] {
+        self.listing().counts(&self.state, collection)
+    }
+
+    /// Returns all packages in an order, as indexes of the listing's places.
+    pub(super) fn order(&self, order: Order) -> &[u32] {
+        self.listing().order(&self.state, &self.policy, order)
     }
 
     fn changed(&mut self, e: &Envelope, what: &PackageStateChanged) {
@@ -215,7 +278,7 @@ impl Follower {
         let log_id = log.info().await?.log_id;
         self.say(|s| s.log_id = Some(log_id.into()));
         let Some(state) = folding::newest_snapshot(log, until).await else { return Ok(0) };
-        let mut view = View { policy: Policy::in_force(&state), state, ..View::default() };
+        let mut view = View::of(state);
         let from = Seq::new(view.state.seq.map_or(0, Seq::get).saturating_sub(LOOK_BACK));
         let before = log.read(from, usize::try_from(LOOK_BACK).unwrap_or(PAGE)).await?;
         let shown = view.state.seq;
@@ -382,6 +445,27 @@ mod tests {
         assert!((1..=CHUNK as u64).contains(&seen), "{seen}");
         folding.await.unwrap().unwrap();
         assert_eq!(follower.status().seq, Seq::new(5_000));
+    }
+
+    /// Pages of one event share what is made for them, also if they ask at the same time. Pages of
+    /// the next event get their own.
+    #[test]
+    fn what_many_pages_need_is_made_once_for_each_event() {
+        use std::sync::atomic::Ordering::Relaxed;
+        let follower = Follower::new(Metrics::new());
+        for (event, record) in (1..).zip(ticks(3).chunks(1)) {
+            follower.fold(record, None).unwrap();
+            let together = std::sync::Barrier::new(8);
+            let ask = || {
+                together.wait();
+                (0..5).for_each(|_| follower.look(|view| assert!(view.queue().why(&view.state, "f99", "x").is_none())));
+                follower.look(|view| assert_eq!(view.counts("f99"), [0; 6]));
+            };
+            std::thread::scope(|scope| (0..8).for_each(|_| drop(scope.spawn(ask))));
+            let made = |view: &View| (view.made.queues.load(Relaxed), view.made.listings.load(Relaxed));
+            assert_eq!(follower.look(made), (event, event));
+            follower.look(|view| assert_eq!(view.queue().now(), view.state.recorded_at));
+        }
     }
 
     #[test]

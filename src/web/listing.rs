@@ -1,16 +1,13 @@
-//! Selects the packages of a list, sorts them, and cuts out the requested page.
+//! Selects the packages of a list, and cuts out the requested page.
 
 use super::follower::View;
 use super::links;
-use super::params::{self, Order, PackagesRequest, SortKey};
+use super::orders::{Entry, index};
+use super::params::{self, PackagesRequest, Search};
 use super::refusal::{Refusal, short};
-use crate::decide::eligibility::priority_of;
-use crate::fold::{Collection, Package};
+use crate::fold::Collection;
 use crate::model::{Name, PackageState};
-use crate::view::package::rank;
-
-/// A package and its collection.
-pub(super) type Entry<'a> = ((&'a Name, &'a Collection), (&'a Name, &'a Package));
+use crate::view::package::{STATES, rank};
 
 /// Returns the requested collections. Refuses an unknown name.
 pub(super) fn collections<'a>(
@@ -30,53 +27,65 @@ pub(super) fn collections<'a>(
     }
 }
 
-fn fits(wanted: &PackagesRequest, state: PackageState) -> bool {
-    match wanted.states[..] {
-        [] => !matches!(state, PackageState::Blocked | PackageState::Untracked),
-        _ => wanted.states.contains(&state),
-    }
+/// The requested page of a list.
+pub(super) struct Page<'a> {
+    /// Each row has the packages of one name: one package if the list is of one collection, else
+    /// those that fit of all collections.
+    pub(super) rows: Vec<Vec<Entry<'a>>>,
+    /// Number of rows on all pages.
+    pub(super) matching: usize,
+    /// Number of pages.
+    pub(super) pages: usize,
 }
 
-/// Returns the packages that fit, in the requested order. Cost: O(packages · log packages).
-pub(super) fn select<'a>(
+/// Returns the packages that fit, in the requested order, cut to the requested page. Cost:
+/// O(packages), of which the most is a look at two arrays.
+pub(super) fn page<'a>(
     view: &'a View,
     of: &[(&'a Name, &'a Collection)],
     wanted: &PackagesRequest,
-) -> Vec<Entry<'a>> {
-    let mut found: Vec<Entry<'a>> = Vec::new();
-    for (name, c) in of {
-        let packages = c.packages.iter().filter(|(_, p)| fits(wanted, p.state(c.settings.track_all)));
-        found.extend(packages.filter(|(p, _)| params::fits(&wanted.search, p)).map(|p| ((*name, *c), p)));
-    }
-    let now = view.state.recorded_at;
-    // The key sorts ascending; names decide between equal keys.
-    let key = |((_, c), (_, p)): &Entry<'_>| -> i64 {
-        match wanted.order.key {
-            SortKey::Name => 0,
-            SortKey::State => i64::try_from(rank(p.state(c.settings.track_all))).unwrap_or(i64::MAX),
-            SortKey::Priority => priority_of(c, p, now, &view.policy).map_or(i64::MAX, |p| -p.current.0),
-            SortKey::Built => p.evidence.iter().map(|e| e.at).max().map_or(i64::MAX, |at| -at.micros()),
-            SortKey::Running => -i64::from(u32::from(p.running) + u32::from(p.open_rebuild.is_some())),
-        }
+) -> Result<Page<'a>, Refusal> {
+    let listing = view.listing();
+    let only = match of {
+        [(name, _)] => view.state.collections.get_index_of(*name).map(index),
+        _ => None,
     };
-    sort(&mut found, wanted.order, key, |e| (e.1.0, e.0.0));
-    found
-}
-
-/// Sorts rows by a number, which is computed once per row, and then by name.
-fn sort<T, N: Ord>(rows: &mut Vec<T>, order: Order, key: impl Fn(&T) -> i64, name: impl Fn(&T) -> N) {
-    let mut keyed: Vec<(i64, T)> = rows.drain(..).map(|row| (key(&row), row)).collect();
-    keyed.sort_by(|(a, i), (b, j)| {
-        let by_key = if order.reversed { b.cmp(a) } else { a.cmp(b) };
-        let by_name = name(i).cmp(&name(j));
-        by_key.then(if order.reversed && order.key == SortKey::Name { by_name.reverse() } else { by_name })
+    let fit = STATES.map(|state| match wanted.states[..] {
+        [] => !matches!(state, PackageState::Blocked | PackageState::Untracked),
+        _ => wanted.states.contains(&state),
     });
-    rows.extend(keyed.into_iter().map(|(_, row)| row));
-}
-
-/// Returns the rows of the requested page, and the number of pages.
-pub(super) fn page<'a, T>(rows: &'a [T], wanted: &PackagesRequest) -> Result<(&'a [T], usize), Refusal> {
-    let pages = rows.len().div_ceil(wanted.rows).max(1);
+    let search = Search::new(&wanted.search);
+    let found: Option<Vec<bool>> =
+        search.map(|search| listing.places.lower.iter().map(|name| search.fits(name)).collect());
+    // Rows of all collections begin where the first package of a name stands.
+    let mut row_of = vec![u32::MAX; if only.is_some() { 0 } else { listing.places.lower.len() }];
+    let from = (wanted.page - 1).saturating_mul(wanted.rows);
+    let mut rows: Vec<Vec<Entry<'a>>> = Vec::new();
+    let mut matching = 0;
+    for at in view.order(wanted.order) {
+        let (place, state) = (listing.places.sorted[*at as usize], listing.states[*at as usize]);
+        let name = place.name as usize;
+        let fits = only.is_none_or(|c| c == place.collection) && fit[rank(state)];
+        if !fits || found.as_ref().is_some_and(|found| !found[name]) {
+            continue;
+        }
+        let row = match row_of.get(name) {
+            Some(row) if *row != u32::MAX => *row as usize,
+            _ => {
+                matching += 1;
+                matching - 1
+            }
+        };
+        if let Some(known) = row_of.get_mut(name) {
+            *known = index(row);
+        }
+        match row.checked_sub(from) {
+            Some(shown) if shown < rows.len() => rows[shown].push(place.entry(&view.state)),
+            Some(shown) if shown < wanted.rows => rows.push(vec![place.entry(&view.state)]),
+            _ => {}
+        }
+    }
+    let pages = matching.div_ceil(wanted.rows).max(1);
     if wanted.page > pages {
         let last = (format!("page {pages}"), address(wanted, |w| w.page = pages));
         return Err(Refusal::NotFound(
@@ -84,20 +93,7 @@ pub(super) fn page<'a, T>(rows: &'a [T], wanted: &PackagesRequest) -> Result<(&'
             vec![last],
         ));
     }
-    Ok((rows.chunks(wanted.rows).nth(wanted.page - 1).unwrap_or_default(), pages))
-}
-
-/// Groups entries of the same name, at the place of the first one.
-pub(super) fn grouped(found: Vec<Entry<'_>>, order: Order) -> Vec<(&Name, Vec<Entry<'_>>)> {
-    let mut groups: indexmap::IndexMap<&Name, Vec<Entry<'_>>> = indexmap::IndexMap::new();
-    for entry in found {
-        groups.entry(entry.1.0).or_default().push(entry);
-    }
-    let mut groups: Vec<_> = groups.into_iter().collect();
-    if order.key == SortKey::Name {
-        groups.sort_by(|a, b| if order.reversed { b.0.cmp(a.0) } else { a.0.cmp(b.0) });
-    }
-    groups
+    Ok(Page { rows, matching, pages })
 }
 
 /// Returns the address of this list after a change.

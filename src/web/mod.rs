@@ -26,6 +26,7 @@ mod identity;
 mod isolate;
 mod links;
 mod listing;
+mod orders;
 mod pages;
 mod params;
 mod parts;

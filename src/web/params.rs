@@ -98,6 +98,14 @@ pub(super) struct Order {
 }
 
 impl Order {
+    /// Number of different orders.
+    pub(super) const COUNT: usize = 2 * SortKey::ALL.len();
+
+    /// Returns the place of this order among all.
+    pub(super) fn index(self) -> usize {
+        2 * (self.key as usize) + usize::from(self.reversed)
+    }
+
     pub(super) fn word(self) -> String {
         format!("{}{}", if self.reversed { "-" } else { "" }, self.key.word())
     }
@@ -203,26 +211,34 @@ fn number(name: &str, text: &str, absent: usize, least: usize, most: usize) -> R
     }
 }
 
-/// Checks whether a name fits a search, ignoring case. Without a `*`, the search may be anywhere in
-/// the name. With a `*`, it is the whole name, and each `*` stands for any text.
-pub(super) fn fits(search: &str, name: &str) -> bool {
-    if search.is_empty() {
-        return true;
+/// A search for names, ignoring case. Without a `*`, the search may be anywhere in the name. With a
+/// `*`, it is the whole name, and each `*` stands for any text.
+pub(super) struct Search {
+    /// The texts between two `*`, in lower case.
+    pieces: Vec<String>,
+}
+
+impl Search {
+    /// Reads what was typed. Returns `None` if nothing was.
+    pub(super) fn new(typed: &str) -> Option<Self> {
+        let pieces = typed.to_lowercase().split('*').map(str::to_owned).collect();
+        (!typed.is_empty()).then_some(Self { pieces })
     }
-    let (search, name) = (search.to_lowercase(), name.to_lowercase());
-    if !search.contains('*') {
-        return name.contains(&search);
-    }
-    let mut pieces: Vec<&str> = search.split('*').collect();
-    let last = pieces.pop().unwrap_or_default();
-    let Some(mut rest) = name.strip_prefix(pieces.first().copied().unwrap_or_default()) else { return false };
-    for piece in pieces.iter().skip(1).filter(|p| !p.is_empty()) {
-        match rest.split_once(piece) {
-            Some((_, after)) => rest = after,
-            None => return false,
+
+    /// Checks whether a name fits, which must be in lower case.
+    pub(super) fn fits(&self, name: &str) -> bool {
+        let [first, middle @ .., last] = &self.pieces[..] else {
+            return self.pieces.iter().all(|piece| name.contains(piece.as_str()));
+        };
+        let Some(mut rest) = name.strip_prefix(first.as_str()) else { return false };
+        for piece in middle.iter().filter(|p| !p.is_empty()) {
+            match rest.split_once(piece.as_str()) {
+                Some((_, after)) => rest = after,
+                None => return false,
+            }
         }
+        rest.ends_with(last.as_str())
     }
-    rest.ends_with(last)
 }
 
 #[cfg(test)]
@@ -231,7 +247,8 @@ mod tests {
 
     #[test]
     fn searches() {
-        assert!(fits("", "x") && fits("idn", "python-idna") && fits("IDN", "python-idna"));
+        let fits = |typed: &str, name: &str| Search::new(typed).is_none_or(|s| s.fits(&name.to_lowercase()));
+        assert!(fits("", "x") && fits("idn", "python-idna") && fits("IDN", "python-idna") && fits("i", "Idna"));
         assert!(fits("python*", "python-idna") && !fits("python*", "mypython"));
         assert!(fits("*idna", "python-idna") && !fits("*idn", "python-idna"));
         assert!(fits("p*-*a", "python-idna") && fits("*", "x") && fits("**", "x") && fits("a*a", "aa"));

@@ -19,8 +19,9 @@ use crate::log::trail;
 use crate::model::koji::RepoState;
 use crate::model::nearest::nearest;
 use crate::model::{Name, RepoId, Seq};
-use crate::view::package::{self as package_view, STATES};
+use crate::view::package::STATES;
 use crate::view::text::one_line;
+use crate::web::api::status;
 use crate::web::follower::View;
 use crate::web::params::TrailQuery;
 use crate::web::parts::AsOf;
@@ -74,7 +75,7 @@ fn seen(view: &View, name: &str, troubles: &Troubles, koji: &KojiLinks, json: bo
         return Err(Refusal::NotFound(format!("there is no collection `{}`", short(name)), known));
     };
     if json {
-        return Ok(Content::json(&package_view::collection(&view.state, name, c)));
+        return Ok(Content::json(&status::collection(view, (name, c))));
     }
     let (count, table) = running::table(view, Some(name), koji);
     let policy = Policy::in_force(&view.state);
@@ -92,7 +93,7 @@ fn seen(view: &View, name: &str, troubles: &Troubles, koji: &KojiLinks, json: bo
                 " could not be resolved: " (parts::text(why))
             }
         }
-        p.states { @for (state, n) in STATES.into_iter().zip(package_view::counts(c)) {
+        p.states { @for (state, n) in STATES.into_iter().zip(view.counts(name)) {
             a href=(links::with_query("/packages", &[("collection", name), ("state", state.as_str())])) {
                 (parts::state(state)) " " (n)
             }

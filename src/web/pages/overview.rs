@@ -7,7 +7,7 @@ use maud::{Markup, html};
 
 use crate::fold::Collection;
 use crate::model::{Name, PackageState};
-use crate::view::package::{self as package_view, STATES, rank};
+use crate::view::package::{STATES, rank};
 use crate::web::api::status;
 use crate::web::follower::{Change, View};
 use crate::web::parts::AsOf;
@@ -79,13 +79,13 @@ fn collections(view: &View, koji: &KojiLinks) -> Markup {
                 th.n.minor scope="col" { "Resolved" }
                 th.n.minor scope="col" { "Running" }
             } }
-            tbody { @for (name, c) in &view.state.collections { (row(name, c, koji)) } }
+            tbody { @for (name, c) in &view.state.collections { (row(view, (name, c), koji)) } }
         } }
     }
 }
 
-fn row(name: &Name, c: &Collection, koji: &KojiLinks) -> Markup {
-    let counts = package_view::counts(c);
+fn row(view: &View, (name, c): (&Name, &Collection), koji: &KojiLinks) -> Markup {
+    let counts = view.counts(name);
     let limit = c.settings.max_builds.map_or_else(String::new, |max| format!(" of {max}"));
     let mut resolved: Vec<i64> = c.arches.values().filter_map(|a| Some(a.repo_id?.0)).collect();
     resolved.sort_unstable();

@@ -143,7 +143,7 @@ fn seen(view: &View, name: &str, query: &PackageQuery, koji: &KojiLinks) -> Resu
     };
     let missing = || Refusal::Broken("a package that was just found is not there".to_owned());
     let (pname, p) = c.1.packages.get_key_value(name).ok_or_else(missing)?;
-    let answer = answer::answer(&view.state, c, name, view.state.recorded_at, &view.policy).ok_or_else(missing)?;
+    let answer = answer::answer(&view.state, view.queue(), c, name).ok_or_else(missing)?;
     Ok(FromState {
         as_of: AsOf::of(view),
         name: pname.clone(),

@@ -15,7 +15,8 @@ use crate::view::package::{self as package_view, PackageView, STATES, rank};
 use crate::view::text::{one_line, points};
 use crate::web::api::status;
 use crate::web::follower::View;
-use crate::web::listing::{Entry, address, collections, grouped, page, select};
+use crate::web::listing::{address, collections, page};
+use crate::web::orders::Entry;
 use crate::web::params::{Order, PackagesQuery, PackagesRequest, SEARCH_CHARS_MAX, SortKey};
 use crate::web::parts::AsOf;
 use crate::web::refusal::Refusal;
@@ -45,17 +46,11 @@ pub(super) async fn show(
 
 fn people(view: &View, wanted: &PackagesRequest, koji: &KojiLinks) -> Result<Content, Refusal> {
     let of = collections(view, wanted)?;
-    let found = select(view, &of, wanted);
-    let (count, pages, table) = match of[..] {
-        [(name, c)] => {
-            let (rows, pages) = page(&found, wanted)?;
-            (found.len(), pages, detailed(view, (name, c), rows, wanted, koji))
-        }
-        _ => {
-            let by_name = grouped(found, wanted.order);
-            let (rows, pages) = page(&by_name, wanted)?;
-            (by_name.len(), pages, unified(&of, rows, wanted))
-        }
+    let list = page(view, &of, wanted)?;
+    let (count, pages) = (list.matching, list.pages);
+    let table = match of[..] {
+        [(name, c)] => detailed(view, (name, c), &list.rows, wanted, koji),
+        _ => unified(&of, &list.rows, wanted),
     };
     let title = match &wanted.collection {
         Some(name) => format!("Packages of {name}"),
@@ -78,8 +73,8 @@ fn people(view: &View, wanted: &PackagesRequest, koji: &KojiLinks) -> Result<Con
 
 fn filters(view: &View, of: &[(&Name, &Collection)], wanted: &PackagesRequest) -> Markup {
     let mut counts = [0; STATES.len()];
-    for (_, c) in of {
-        counts.iter_mut().zip(package_view::counts(c)).for_each(|(sum, n)| *sum += n);
+    for (name, _) in of {
+        counts.iter_mut().zip(view.counts(name)).for_each(|(sum, n)| *sum += n);
     }
     let current = |is: bool| is.then_some("page");
     let states: Vec<&str> = wanted.states.iter().map(|s| s.as_str()).collect();
@@ -134,7 +129,7 @@ fn head(wanted: &PackagesRequest, key: SortKey, title: &str, class: &str) -> Mar
 fn detailed(
     view: &View,
     c: (&Name, &Collection),
-    rows: &[Entry<'_>],
+    rows: &[Vec<Entry<'_>>],
     wanted: &PackagesRequest,
     koji: &KojiLinks,
 ) -> Markup {
@@ -152,7 +147,7 @@ fn detailed(
             th scope="col" { "Why" }
         } }
         tbody {
-            @for (_, p) in rows {
+            @for (_, p) in rows.iter().flatten() {
                 (row(&package_view::package(&view.state, c, *p, now, &view.policy), c, p.1, threshold, koji))
             }
         }
@@ -193,7 +188,7 @@ fn row(
     } }
 }
 
-fn unified(of: &[(&Name, &Collection)], rows: &[(&Name, Vec<Entry<'_>>)], wanted: &PackagesRequest) -> Markup {
+fn unified(of: &[(&Name, &Collection)], rows: &[Vec<Entry<'_>>], wanted: &PackagesRequest) -> Markup {
     html! { table {
         caption.hidden { "Packages of all collections" }
         thead { tr {
@@ -206,7 +201,8 @@ fn unified(of: &[(&Name, &Collection)], rows: &[(&Name, Vec<Entry<'_>>)], wanted
             (head(wanted, SortKey::State, "Worst", ""))
             (head(wanted, SortKey::Running, "Running", "n"))
         } }
-        tbody { @for (name, entries) in rows {
+        tbody { @for entries in rows {
+            @let name = entries[0].1.0;
             @let by_collection: BTreeMap<&str, &Entry<'_>> = entries.iter().map(|e| (e.0.0.as_str(), e)).collect();
             @let running: u32 = entries.iter().map(|e| u32::from(e.1.1.running)).sum();
             tr {

@@ -2,6 +2,7 @@
 
 pub(crate) mod browser;
 pub(crate) mod follower;
+mod kept;
 pub(crate) mod pages;
 pub(crate) mod prometheus;
 pub(crate) mod requests;

@@ -12,14 +12,14 @@ use crate::log_place::Place;
 
 #[path = "../../../benches/koschei/generate/mod.rs"]
 #[allow(dead_code, reason = "the benchmark uses more of it")]
-mod generate;
+pub(crate) mod generate;
 #[path = "../../../benches/koschei/mix.rs"]
-mod mix;
+pub(crate) mod mix;
 #[path = "../../../benches/koschei/model.rs"]
 #[allow(dead_code, reason = "the benchmark uses more of it")]
-mod model;
+pub(crate) mod model;
 #[path = "../../../benches/koschei/random.rs"]
-mod random;
+pub(crate) mod random;
 
 use generate::{Generator, Size};
 
