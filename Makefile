@@ -35,7 +35,7 @@ test-distro: deps-test
 
 # Fuzzes the parsers of outside input, five minutes each. Needs a nightly toolchain and cargo-fuzz. No sanitizer: it is safe Rust.
 fuzz: deps
-	@for target in primary comps rich evr xmlrpc; do \
+	@for target in primary scan comps rich evr xmlrpc; do \
 		$(CARGO) +nightly fuzz run --fuzz-dir tests/fuzz -s none $$target -- -max_total_time=300 -timeout=10 || exit 1; \
 	done
 

@@ -277,6 +277,9 @@ impl RepoContent {
 
     /// Returns the text. Equal texts share their memory.
     pub(super) fn share(&mut self, text: &str) -> SmolStr {
+        if text.len() <= SmolStr::INLINE_CAP {
+            return SmolStr::new(text);
+        }
         if let Some(known) = self.names.get(text) {
             return known.clone();
         }

@@ -18,7 +18,7 @@ use super::limits::Limits;
 use super::modules::Modules;
 use super::repomd::{Metadata, Repomd};
 use super::rich::Rich;
-use super::{chunks, filelists, primary};
+use super::{filelists, pieces, primary};
 use crate::model::{BuildId, Nvr};
 
 /// A repository in a directory that contains `repodata/repomd.xml`.
@@ -116,9 +116,9 @@ impl RepoDir {
     pub fn packages(&self) -> Result<RepoContent, RepodataError> {
         let entry = self.find("primary")?;
         let (packed, file) = self.fetch(entry)?;
-        match chunks::parse(self.unpack(entry, &packed, &file)?, &file, &self.limits) {
-            Ok(content) => Ok(content),
-            Err(chunks::NotInPieces) => {
+        match pieces::scan(self.unpack(entry, &packed, &file)?, &self.limits, pieces::PIECE) {
+            Ok(scanned) => Ok(scanned.content),
+            Err(pieces::NotScanned) => {
                 let mut content = RepoContent::default();
                 let reader = self.unpack(entry, &packed, &file)?;
                 primary::parse(reader, &file, &self.limits, &mut content)?;

@@ -20,22 +20,25 @@
 //! fetches an external one, so there are no entities to expand.
 
 mod checksum;
-mod chunks;
 mod compression;
 pub mod comps;
 mod content;
+mod cursor;
 mod dependency;
 mod dir;
 mod encoding;
+mod entries;
 mod error;
 pub mod filelists;
 pub mod koji;
 mod limits;
 mod modules;
 mod oddity;
+pub mod pieces;
 pub mod primary;
 mod repomd;
 mod rich;
+mod scan;
 mod sense;
 mod source_package;
 pub mod srpm;

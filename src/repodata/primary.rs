@@ -1,5 +1,6 @@
 //! Parses `primary.xml`, the list of packages.
 
+use std::borrow::Cow;
 use std::io::BufRead;
 
 use smol_str::SmolStr;
@@ -219,31 +220,47 @@ fn entries<R: BufRead>(
 
 /// A dependency and whether it must be installed before the package (`pre`), or what is wrong with
 /// the dependency.
-type Entry = Result<(Dependency, bool), (Oddity, String)>;
+pub(super) type Entry = Result<(Dependency, bool), (Oddity, String)>;
 
-/// Parses one `<rpm:entry>`. A comparison without a version counts as no comparison, because rpm
-/// has no such thing. Returns an outer `Err` if the tag is not XML.
+/// The attributes of an `<rpm:entry>`, decoded.
+#[derive(Default)]
+pub(super) struct EntryText<'a> {
+    pub(super) name: Option<Cow<'a, str>>,
+    pub(super) flags: Option<Cow<'a, str>>,
+    pub(super) epoch: Option<Cow<'a, str>>,
+    pub(super) version: Option<Cow<'a, str>>,
+    pub(super) release: Option<Cow<'a, str>>,
+    pub(super) pre: bool,
+}
+
+/// Parses one `<rpm:entry>`. Returns an outer `Err` if the tag is not XML.
 fn entry(tag: &Tag<'_>, content: &mut RepoContent) -> Result<Entry, String> {
-    let (mut name, mut flags, mut pre) = (None, None, false);
-    let (mut epoch, mut version, mut release) = (None, None, None);
+    let mut text = EntryText::default();
     for attribute in tag.attributes() {
         let (key, value) = attribute?;
         match key {
-            "name" => name = Some(content.share(&value)),
-            "flags" => flags = Some(value),
-            "epoch" => epoch = Some(value),
-            "ver" => version = Some(value),
-            "rel" => release = Some(value),
-            "pre" => pre = value.starts_with('1'),
+            "name" => text.name = Some(value),
+            "flags" => text.flags = Some(value),
+            "epoch" => text.epoch = Some(value),
+            "ver" => text.version = Some(value),
+            "rel" => text.release = Some(value),
+            "pre" => text.pre = value.starts_with('1'),
             _ => {}
         }
     }
-    let Some(name) = name.filter(|name| !name.is_empty()) else {
-        return Ok(Err((Oddity::DependencyWithoutName, "a dependency without name".to_owned())));
+    Ok(dependency(text, content))
+}
+
+/// Makes the dependency of an entry. A comparison without a version counts as no comparison,
+/// because rpm has no such thing.
+pub(super) fn dependency(text: EntryText<'_>, content: &mut RepoContent) -> Entry {
+    let EntryText { name, flags, epoch, version, release, pre } = text;
+    let Some(name) = name.filter(|name| !name.is_empty()).map(|name| content.share(&name)) else {
+        return Err((Oddity::DependencyWithoutName, "a dependency without name".to_owned()));
     };
     let nul = |text: &str| text.as_bytes().contains(&0);
     if nul(&name) || version.as_deref().is_some_and(nul) || release.as_deref().is_some_and(nul) {
-        return Ok(Err((Oddity::DependencyNul, format!("dependency `{}`: a zero byte", name.replace('\0', "\\0")))));
+        return Err((Oddity::DependencyNul, format!("dependency `{}`: a zero byte", name.replace('\0', "\\0"))));
     }
     let op = match flags {
         None => None,
@@ -251,7 +268,7 @@ fn entry(tag: &Tag<'_>, content: &mut RepoContent) -> Result<Entry, String> {
             Some(op) => Some(op),
             None => {
                 let what = format!("dependency `{name}`: comparison `{flags}` is not known");
-                return Ok(Err((Oddity::DependencyComparison, what)));
+                return Err((Oddity::DependencyComparison, what));
             }
         },
     };
@@ -261,7 +278,7 @@ fn entry(tag: &Tag<'_>, content: &mut RepoContent) -> Result<Entry, String> {
             let evr = DepEvr::new(epoch.as_deref(), "", release.as_deref());
             let mut evr = match evr {
                 Ok(evr) => evr,
-                Err(error) => return Ok(Err((Oddity::DependencyEpoch, format!("dependency `{name}`: {error}")))),
+                Err(error) => return Err((Oddity::DependencyEpoch, format!("dependency `{name}`: {error}"))),
             };
             evr.version = version;
             Some(Relation { op, evr })
@@ -272,13 +289,13 @@ fn entry(tag: &Tag<'_>, content: &mut RepoContent) -> Result<Entry, String> {
         && relation.is_none()
         && let Err(error @ DependencyError::Rich { .. }) = Rich::parse(&name)
     {
-        return Ok(Err((Oddity::DependencyRich, error.to_string())));
+        return Err((Oddity::DependencyRich, error.to_string()));
     }
-    Ok(Ok((Dependency { name, relation }, pre)))
+    Ok((Dependency { name, relation }, pre))
 }
 
 /// Returns the problem if a rich dependency exceeds a bound.
-fn too_large(dependency: &Dependency) -> Option<String> {
+pub(super) fn too_large(dependency: &Dependency) -> Option<String> {
     if !dependency.is_rich() || dependency.relation.is_some() {
         return None;
     }

@@ -80,7 +80,7 @@ fn medium(#[values("medium", "medium-shuffled")] set: &str, #[values(Mode::Joint
 
 /// Returns the directory of the whole distribution: `KOSCHEI_DISTRO_DIR`, or the default beside the
 /// checkout. `None` if neither exists.
-fn whole() -> Option<PathBuf> {
+pub(crate) fn whole() -> Option<PathBuf> {
     if let Some(dir) = std::env::var_os("KOSCHEI_DISTRO_DIR") {
         let dir = PathBuf::from(dir);
         assert!(dir.join("full/binary").is_dir(), "KOSCHEI_DISTRO_DIR: {} has no full/binary", dir.display());
@@ -92,7 +92,7 @@ fn whole() -> Option<PathBuf> {
 
 /// Returns the next generation's `primary.xml`: a patch against the previous one, made by `zstd
 /// --patch-from`.
-fn patched(old: &[u8], patch: &Path) -> Vec<u8> {
+pub(crate) fn patched(old: &[u8], patch: &Path) -> Vec<u8> {
     let file = std::io::BufReader::new(std::fs::File::open(patch).unwrap());
     let mut decoder = zstd::Decoder::with_ref_prefix(file, old).unwrap();
     decoder.window_log_max(31).unwrap();

@@ -15,6 +15,7 @@ pub(crate) mod problem_texts;
 pub(crate) mod recordings;
 pub(crate) mod repodata_bad;
 pub(crate) mod repodata_lenient;
+pub(crate) mod scan;
 pub(crate) mod small;
 pub(crate) mod source_side;
 pub(crate) mod verbs;
