@@ -68,9 +68,8 @@ pub struct Package {
     pub files: Vec<SmolStr>,
     /// File name of the source package that this package was built from.
     pub sourcerpm: Option<SmolStr>,
-    /// Relative path or URL of the package file.
-    pub location: SmolStr,
-    /// `xml:base` of the location. It is set for packages that come from an external repository.
+    /// `xml:base` of the package's location. It is set for packages that come from an external
+    /// repository.
     pub base: Option<SmolStr>,
 }
 

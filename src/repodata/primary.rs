@@ -60,6 +60,7 @@ struct Draft {
     enhances: Vec<DepId>,
     files: Vec<SmolStr>,
     sourcerpm: Option<SmolStr>,
+    /// Only named if the package has no name.
     location: SmolStr,
     base: Option<SmolStr>,
 }
@@ -140,7 +141,6 @@ fn finish(mut draft: Draft, content: &mut RepoContent) -> Option<Package> {
         enhances: draft.enhances.into(),
         files: draft.files,
         sourcerpm: draft.sourcerpm,
-        location: draft.location,
         base: draft.base,
     })
 }

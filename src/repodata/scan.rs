@@ -143,7 +143,7 @@ impl<'l> Scanner<'l> {
         self.lists.others.iter_mut().for_each(Vec::clear);
         self.lists.files.clear();
         let (mut name, mut arch, mut evr) = (None, None, None);
-        let (mut pkgid, mut location, mut base) = (SmolStr::default(), SmolStr::default(), None);
+        let (mut pkgid, mut base) = (SmolStr::default(), None);
         let mut sourcerpm = None;
         loop {
             cursor.space();
@@ -161,7 +161,7 @@ impl<'l> Scanner<'l> {
                 // No two packages share it, so it is not worth a look among the shared texts.
                 "checksum" => pkgid = SmolStr::new(cursor.text(&tag)?),
                 "location" => {
-                    (location, base) = self.location(&tag)?;
+                    base = self.location_base(&tag)?;
                     cursor.ignore(&tag)?;
                 }
                 "format" if !tag.empty => self.format(cursor, &mut sourcerpm)?,
@@ -195,17 +195,17 @@ impl<'l> Scanner<'l> {
             enhances,
             files: self.lists.files.drain(..).collect(),
             sourcerpm,
-            location,
             base,
         })
     }
 
-    fn location(&mut self, tag: &Tag<'_>) -> Scan<(SmolStr, Option<SmolStr>)> {
+    /// Returns the base of a package's location. Nothing reads the location itself.
+    fn location_base(&mut self, tag: &Tag<'_>) -> Scan<Option<SmolStr>> {
         let (mut href, mut base) = (None, None);
         for attribute in tag.attributes() {
             let (key, value) = attribute?;
             let first = match key {
-                "href" => href.replace(SmolStr::new(value)).is_none(),
+                "href" => href.replace(value).is_none(),
                 "xml:base" => base.replace(self.content.share(&value)).is_none(),
                 _ => false,
             };
@@ -213,7 +213,7 @@ impl<'l> Scanner<'l> {
                 return Err(Odd);
             }
         }
-        Ok((href.unwrap_or_default(), base))
+        Ok(base)
     }
 
     fn format(&mut self, cursor: &mut Cursor<'_>, sourcerpm: &mut Option<SmolStr>) -> Scan<()> {

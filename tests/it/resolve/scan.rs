@@ -21,10 +21,24 @@ fn parse(xml: &[u8], limits: &Limits) -> Result<RepoContent, RepodataError> {
 /// Panics if the two contents differ anywhere. A field that is added does not compile here.
 fn assert_same(scanned: &RepoContent, parsed: &RepoContent, what: &dyn Fn() -> String) {
     let differs = |a: &Package, b: &Package| {
-        let Package { name, evr, arch, pkgid, provides, requires, conflicts, obsoletes, .. } = a;
-        let Package { recommends, suggests, supplements, enhances, files, sourcerpm, location, base, .. } = a;
-        (name, arch, pkgid, sourcerpm, location, base)
-            != (&b.name, &b.arch, &b.pkgid, &b.sourcerpm, &b.location, &b.base)
+        let Package {
+            name,
+            evr,
+            arch,
+            pkgid,
+            provides,
+            requires,
+            conflicts,
+            obsoletes,
+            recommends,
+            suggests,
+            supplements,
+            enhances,
+            files,
+            sourcerpm,
+            base,
+        } = a;
+        (name, arch, pkgid, sourcerpm, base) != (&b.name, &b.arch, &b.pkgid, &b.sourcerpm, &b.base)
             || (evr.epoch, &evr.version, &evr.release) != (b.evr.epoch, &b.evr.version, &b.evr.release)
             || (provides, requires, conflicts, obsoletes) != (&b.provides, &b.requires, &b.conflicts, &b.obsoletes)
             || (recommends, suggests, supplements, enhances)
