@@ -146,6 +146,18 @@ pub trait EventLog: Send + Sync {
     /// Returns [`ReadError::Damaged`] (broken), which names the first event that cannot be read.
     fn read(&self, after: Option<Seq>, limit: usize) -> impl Future<Output = Result<Vec<Record>, ReadError>> + Send;
 
+    /// Returns the last events about exactly `subject` before `before` (absent: to the end), newest
+    /// first, at most `limit`. Cost: that of the events returned.
+    ///
+    /// # Errors
+    /// Returns the errors of [`EventLog::read`].
+    fn last_of_subject(
+        &self,
+        subject: &str,
+        before: Option<Seq>,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<Record>, ReadError>> + Send;
+
     /// Returns events about some subjects after `after`, at most `limit`.
     ///
     /// # Errors
@@ -453,6 +465,7 @@ delegate! {
     head() -> Result<Head, ReadError>;
     append(expected: Option<Seq>, commit: &Commit) -> Result<Head, AppendError>;
     read(after: Option<Seq>, limit: usize) -> Result<Vec<Record>, ReadError>;
+    last_of_subject(subject: &str, before: Option<Seq>, limit: usize) -> Result<Vec<Record>, ReadError>;
     read_subject(subjects: Subjects<'_>, after: Option<Seq>, limit: usize) -> Result<Vec<Record>, ReadError>;
     seq_at(time: Timestamp) -> Result<Option<Seq>, ReadError>;
     changed(after: Option<Seq>) -> Result<Head, ReadError>;

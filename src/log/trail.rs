@@ -1,23 +1,18 @@
-//! Reads what happened to a subject, newest first.
-//!
-//! The log can only be read forwards. Starting from its end, this module reads ranges that grow
-//! until they contain enough events. The cost is that of the events shown and a few look-ups, even
-//! if the history is long.
+//! Reads what happened to a subject, newest first. The cost is that of the events shown and a few
+//! look-ups, even if the history is long.
 
-use std::collections::VecDeque;
+use rustc_hash::FxHashMap;
 
-use super::{EventLog, LogError, Subjects};
+use super::{EventLog, LogError};
 use crate::event::Record;
 use crate::model::Seq;
 
 /// Most causes followed from one event.
 const CAUSES_MAX: usize = 8;
-/// Number of events in the first range.
-const STRETCH: u64 = 4_096;
-/// Factor by which each range is longer than the one before.
-const GROWTH: u64 = 8;
-/// Number of events read at once within a range.
-const READ: usize = 500;
+/// Number of events read at first if only some kinds are wanted. It doubles up to [`READ_MAX`].
+const READ: usize = 32;
+/// Most events read at once.
+const READ_MAX: usize = 512;
 
 /// Returns the last events about exactly `subject` before `before` (absent: to the end), newest
 /// first, at most `limit`.
@@ -30,7 +25,7 @@ pub(crate) async fn newest(
     before: Option<Seq>,
     limit: usize,
 ) -> Result<Vec<Record>, LogError> {
-    newest_that(log, subject, before, limit, &|_| true).await
+    Ok(log.last_of_subject(subject, before, limit).await?)
 }
 
 /// Returns the last event of a kind about exactly `subject` before `before` (absent: to the end).
@@ -66,52 +61,20 @@ async fn newest_that(
     limit: usize,
     wanted: &(dyn Fn(&Record) -> bool + Sync),
 ) -> Result<Vec<Record>, LogError> {
-    let mut high = match before {
-        Some(before) => before.get(),
-        None => log.head().await?.seq.map_or(1, |s| s.get() + 1),
-    };
-    let mut stretch = STRETCH;
+    let (mut before, mut read) = (before, READ);
     let mut found = Vec::new();
-    while high > 1 && found.len() < limit {
-        let low = high.saturating_sub(stretch).max(1);
-        let last = last_between(log, subject, (low, high), limit - found.len(), wanted).await?;
-        found.extend(last.into_iter().rev());
-        high = low;
-        stretch = stretch.saturating_mul(GROWTH);
+    while found.len() < limit {
+        let page = log.last_of_subject(subject, before, read).await?;
+        let whole = page.len() == read;
+        before = page.last().map(|r| r.seq);
+        let left = limit - found.len();
+        found.extend(page.into_iter().filter(|r| wanted(r)).take(left));
+        if !whole {
+            break;
+        }
+        read = (2 * read).min(READ_MAX);
     }
     Ok(found)
-}
-
-/// Returns the last `limit` wanted events from `low` on and before `high`, oldest first.
-async fn last_between(
-    log: &impl EventLog,
-    subject: &str,
-    (low, high): (u64, u64),
-    limit: usize,
-    wanted: &(dyn Fn(&Record) -> bool + Sync),
-) -> Result<VecDeque<Record>, LogError> {
-    let mut last = VecDeque::new();
-    let mut after = Seq::new(low - 1);
-    loop {
-        let page = log.read_subject(Subjects::Exactly(subject), after, READ).await?;
-        let whole = page.len() == READ;
-        after = page.last().map(|r| r.seq);
-        for record in page {
-            if record.seq.get() >= high {
-                return Ok(last);
-            }
-            if !wanted(&record) {
-                continue;
-            }
-            last.push_back(record);
-            if last.len() > limit {
-                last.pop_front();
-            }
-        }
-        if !whole {
-            return Ok(last);
-        }
-    }
 }
 
 /// Returns one event, or `None` beyond the end of the log.
@@ -136,13 +99,19 @@ pub(crate) async fn newest_with_causes(
     until: Option<Seq>,
     limit: usize,
 ) -> Result<Vec<WithCauses>, LogError> {
+    let records = newest(log, subject, until.map(Seq::next), limit).await?;
+    // Events of one subject often have the same causes, or cause one another.
+    let mut known: FxHashMap<Seq, Option<Seq>> = records.iter().map(|r| (r.seq, r.causation)).collect();
     let mut found = Vec::new();
-    for record in newest(log, subject, until.map(Seq::next), limit).await? {
+    for record in records {
         let mut causes = Vec::new();
         let mut cause = record.causation;
         while let Some(seq) = cause.filter(|_| causes.len() < CAUSES_MAX) {
             causes.push(seq);
-            cause = event(log, seq).await?.and_then(|r| r.causation);
+            cause = match known.get(&seq) {
+                Some(cause) => *cause,
+                None => *known.entry(seq).or_insert(event(log, seq).await?.and_then(|r| r.causation)),
+            };
         }
         found.push((record, causes));
     }

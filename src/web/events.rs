@@ -1,8 +1,10 @@
 //! Describes events in a few words, and makes tables of them.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use maud::{Markup, html};
+use rustc_hash::FxHashMap;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
@@ -47,10 +49,38 @@ pub(super) fn words(r: &Record) -> String {
     r.decode().map_or_else(|_| r.kind.clone(), |e| one_line(&e.event.to_string(), DESCRIPTION))
 }
 
+/// Descriptions of events that many pages name, such as the repository that changed a thousand
+/// packages. An event never changes, so neither does its description.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Descriptions(Arc<Mutex<FxHashMap<Seq, Arc<str>>>>);
+
+impl Descriptions {
+    /// Number of descriptions that are kept. When there are more, all are made anew.
+    const KEPT: usize = 4_096;
+
+    fn known(&self) -> MutexGuard<'_, FxHashMap<Seq, Arc<str>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads an event and describes it. Returns `None` if it cannot be read now.
+    async fn of(&self, site: &Site, seq: Seq) -> Option<Arc<str>> {
+        let known = self.known().get(&seq).cloned();
+        if known.is_some() {
+            return known;
+        }
+        let words: Arc<str> = words(&trail::event(&site.log, seq).await.ok().flatten()?).into();
+        let mut known = self.known();
+        if known.len() >= Self::KEPT {
+            known.clear();
+        }
+        known.insert(seq, words.clone());
+        Some(words)
+    }
+}
+
 /// Reads an event and describes it. Returns `None` if it cannot be read now.
-pub(super) async fn described(site: &Site, seq: Seq) -> Option<(Seq, String)> {
-    let record = trail::event(&site.log, seq).await.ok().flatten()?;
-    Some((seq, words(&record)))
+pub(super) async fn described(site: &Site, seq: Seq) -> Option<(Seq, Arc<str>)> {
+    Some((seq, site.descriptions.of(site, seq).await?))
 }
 
 /// Returns the last events about several subjects together, newest first.
@@ -73,8 +103,8 @@ pub(super) async fn newest(
 /// there are older ones; `older` makes their address.
 pub(super) async fn table(site: &Site, records: &[Record], shown: usize, older: impl Fn(&str) -> String) -> Markup {
     let rows = &records[..records.len().min(shown)];
-    let known: BTreeMap<Seq, String> = rows.iter().map(|r| (r.seq, words(r))).collect();
-    let mut causes: BTreeMap<Seq, String> = BTreeMap::new();
+    let known: BTreeMap<Seq, Arc<str>> = rows.iter().map(|r| (r.seq, words(r).into())).collect();
+    let mut causes: BTreeMap<Seq, Arc<str>> = BTreeMap::new();
     for cause in rows.iter().filter(|r| tells_more(r)).filter_map(|r| r.causation) {
         if causes.contains_key(&cause) || causes.len() == DESCRIBED {
             continue;
@@ -82,7 +112,7 @@ pub(super) async fn table(site: &Site, records: &[Record], shown: usize, older: 
         let described = match known.get(&cause) {
             Some(words) => words.clone(),
             // The link works even without the description.
-            None => trail::event(&site.log, cause).await.ok().flatten().map_or_else(String::new, |r| words(&r)),
+            None => site.descriptions.of(site, cause).await.unwrap_or_default(),
         };
         causes.insert(cause, described);
     }
@@ -94,9 +124,9 @@ pub(super) async fn table(site: &Site, records: &[Record], shown: usize, older: 
                 tbody { @for r in rows { tr {
                     td { (parts::event(r.seq)) }
                     td { (parts::time(r.occurred_at)) }
-                    td.why { (known.get(&r.seq).map(String::as_str).unwrap_or_default()) }
+                    td.why { (known.get(&r.seq).map(|words| &**words).unwrap_or_default()) }
                     td.why { @if let Some(cause) = r.causation {
-                        (parts::event(cause)) " " (causes.get(&cause).map(String::as_str).unwrap_or_default())
+                        (parts::event(cause)) " " (causes.get(&cause).map(|words| &**words).unwrap_or_default())
                     } }
                 } } }
             } }

@@ -82,12 +82,20 @@ pub struct Site {
     metrics: Metrics,
     koji: Arc<KojiLinks>,
     pages: Arc<Semaphore>,
+    descriptions: events::Descriptions,
 }
 
 impl Site {
     /// Makes pages about `log`, with the state that `follower` folds from it.
     pub fn new(log: AnyLog, follower: Follower, metrics: Metrics, koji: KojiLinks) -> Self {
-        Self { log, follower, metrics, koji: Arc::new(koji), pages: Arc::new(Semaphore::new(PAGES_AT_ONCE)) }
+        Self {
+            log,
+            follower,
+            metrics,
+            koji: Arc::new(koji),
+            pages: Arc::new(Semaphore::new(PAGES_AT_ONCE)),
+            descriptions: events::Descriptions::default(),
+        }
     }
 
     /// Makes something from the state, on a thread for blocking work.

@@ -280,6 +280,15 @@ impl EventLog for PostgresLog {
         self.answered(self.read(after, limit)).await
     }
 
+    async fn last_of_subject(
+        &self,
+        subject: &str,
+        before: Option<Seq>,
+        limit: usize,
+    ) -> Result<Vec<Record>, ReadError> {
+        self.answered(self.last_of_subject(subject, before, limit)).await
+    }
+
     async fn read_subject(
         &self,
         subjects: Subjects<'_>,

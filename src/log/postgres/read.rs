@@ -25,6 +25,10 @@ const PAGE: &str = "SELECT seq, recorded_at, occurred_at, kind::int8, version::i
 const SUBJECT_PAGE: &str = "SELECT seq, recorded_at, occurred_at, kind::int8, version::int8, source::int8, fact, \
      koji_event, subject::int8, causation, correlation, encoding::int8, payload, hash FROM events \
      WHERE subject = (SELECT id FROM subjects WHERE text = $1) AND seq > $2 ORDER BY seq LIMIT $3";
+const SUBJECT_LAST: &str = "SELECT * FROM (SELECT seq, recorded_at, occurred_at, kind::int8, version::int8, \
+     source::int8, fact, koji_event, subject::int8, causation, correlation, encoding::int8, payload, hash FROM events \
+     WHERE subject = (SELECT id FROM subjects WHERE text = $1) AND seq < $2 ORDER BY seq DESC LIMIT $3) AS last \
+     ORDER BY seq";
 const PREFIX_PAGE: &str = "SELECT seq, recorded_at, occurred_at, kind::int8, version::int8, source::int8, fact, \
      koji_event, subject::int8, causation, correlation, encoding::int8, payload, hash FROM events \
      WHERE subject IN (SELECT id FROM subjects WHERE text >= $1 AND text < $2) AND seq > $3 ORDER BY seq LIMIT $4";
@@ -87,6 +91,24 @@ impl PostgresLog {
         self.records(raw(&rows)?).await
     }
 
+    pub(super) async fn last_of_subject(
+        &self,
+        subject: &str,
+        before: Option<Seq>,
+        limit: usize,
+    ) -> Result<Vec<Record>, ReadError> {
+        let rows = sqlx::query(SUBJECT_LAST)
+            .bind(subject)
+            .bind(before.map_or(i64::MAX, |b| signed(b.get())))
+            .bind(page(limit))
+            .fetch_all(&self.inner.pool)
+            .await
+            .map_err(StoreError::new("read the last events of a subject"))?;
+        let mut records = self.scattered(raw(&rows)?).await?;
+        records.reverse();
+        Ok(records)
+    }
+
     pub(super) async fn read_subject(
         &self,
         subjects: Subjects<'_>,
@@ -103,7 +125,12 @@ impl PostgresLog {
             .fetch_all(&self.inner.pool)
             .await
             .map_err(StoreError::new("read events by subject"))?;
-        let mut rows = raw(&rows)?.into_iter();
+        self.scattered(raw(&rows)?).await
+    }
+
+    /// Makes records of rows that need not be consecutive.
+    async fn scattered(&self, rows: Vec<RawRow>) -> Result<Vec<Record>, ReadError> {
+        let mut rows = rows.into_iter();
         let mut records = Vec::with_capacity(rows.len());
         while rows.len() > 0 {
             records.append(&mut self.records(rows.by_ref().take(ROWS_AT_ONCE).collect()).await?);

@@ -2,13 +2,16 @@
 //!
 //! Facts and subjects come in random order. An index that is updated with every event changes a
 //! page of the file per event, which costs more than the event itself. So the newest events, the
-//! *tail*, are found without an index: facts in memory, subjects by reading the rows. Once the tail
-//! is too long, the commit that made it so sorts it and adds it to the indexes.
+//! *tail*, are found without an index: facts in memory, subjects by reading the rows, or in memory if
+//! the last events of one are wanted, as for a page. Once the tail is too long, the commit that made
+//! it so sorts it and adds it to the indexes.
 //!
 //! Invariants: all events up to `indexed_through` of table `meta` are in the indexes, and no later
 //! ones. Every later fact is searched in [`Tail`]. If another process or a dropped future left the
 //! tail behind, the missing part is read from the rows. Both are searched under the write lock
 //! before a commit, so no fact is added twice.
+
+use std::collections::VecDeque;
 
 use rustc_hash::FxHashMap;
 use sqlx::SqliteConnection;
@@ -28,6 +31,13 @@ const TAIL_FACTS: &str = "SELECT fact, seq FROM events WHERE seq > ? AND fact IS
 /// Whether the index has a fact, how far the index goes, and how far the log goes, all at the same
 /// moment.
 const FIND_FACT: &str = "SELECT EXISTS (SELECT 1 FROM event_facts WHERE fact = ?), \
+     (SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'indexed_through'), (SELECT coalesce(max(seq), 0) \
+     FROM events)";
+/// Sequences and subjects after an event, as one value.
+const TAIL_SUBJECTS: &str = "SELECT group_concat(concat(seq, ' ', subject), ' ') \
+     FROM (SELECT seq, subject FROM events WHERE seq > ? ORDER BY seq)";
+/// The number of a subject, how far the index goes, and how far the log goes.
+const FIND_SUBJECT: &str = "SELECT (SELECT id FROM subjects WHERE text = ?), \
      (SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'indexed_through'), (SELECT coalesce(max(seq), 0) \
      FROM events)";
 /// Finds the first new event whose fact is in the index. CROSS makes SQLite go from the few new
@@ -75,6 +85,36 @@ impl Tail {
     }
 }
 
+/// The subjects of events that are not in the index. They are searched from the end, which takes
+/// less than a look-up in the database.
+#[derive(Default)]
+pub(super) struct SubjectTail {
+    /// Sequence and subject, in order.
+    events: VecDeque<(i64, i64)>,
+    /// All events up to here are known or dropped.
+    to: i64,
+}
+
+impl SubjectTail {
+    /// Reads the missing subjects of a log that is indexed up to `through`. Cost: O(what was
+    /// appended), at first O(tail).
+    async fn catch_up(&mut self, conn: &mut SqliteConnection, through: i64) -> Result<(), StoreError> {
+        while self.events.front().is_some_and(|(seq, _)| *seq <= through) {
+            self.events.pop_front();
+        }
+        let fail = || StoreError::new("read the newest subjects");
+        let (text,): (Option<String>,) =
+            sqlx::query_as(TAIL_SUBJECTS).bind(self.to.max(through)).fetch_one(conn).await.map_err(fail())?;
+        let text = text.unwrap_or_default();
+        let mut numbers = text.split_ascii_whitespace().filter_map(|n| n.parse().ok());
+        while let (Some(seq), Some(subject)) = (numbers.next(), numbers.next()) {
+            self.events.push_back((seq, subject));
+            self.to = seq;
+        }
+        Ok(())
+    }
+}
+
 /// What the indexes lack, as found before an append.
 pub(super) struct Unindexed {
     through: u64,
@@ -96,6 +136,28 @@ impl SqliteLog {
         }
         tail.catch_up(&mut conn, unsigned(through), unsigned(head)).await?;
         Ok(tail.facts.contains_key(fact))
+    }
+
+    /// Searches the tail for the last events about exactly `subject` before `before`, at most
+    /// `limit`. Returns the number of the subject and the events. Returns `None` if no event is about
+    /// it.
+    pub(super) async fn in_tail(
+        &self,
+        conn: &mut SqliteConnection,
+        subject: &str,
+        before: i64,
+        limit: usize,
+    ) -> Result<Option<(i64, Vec<i64>)>, ReadError> {
+        let fail = || StoreError::new("look for a subject");
+        let (id, through, head): (Option<i64>, i64, i64) =
+            sqlx::query_as(FIND_SUBJECT).bind(subject).fetch_one(&mut *conn).await.map_err(fail())?;
+        let Some(id) = id else { return Ok(None) };
+        let mut tail = self.inner.subject_tail.lock().await;
+        if tail.to < head {
+            tail.catch_up(conn, through).await?;
+        }
+        let found = tail.events.iter().rev().filter(|(seq, of)| *of == id && *seq < before).map(|(seq, _)| *seq);
+        Ok(Some((id, found.take(limit).collect())))
     }
 
     /// Searches the tail of the log that ends at `head` for the facts of `records`.

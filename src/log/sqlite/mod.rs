@@ -24,7 +24,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{Sqlite, SqliteConnection, SqlitePool, Transaction};
 use tokio::sync::{Mutex, watch};
 
-use self::index::Tail;
+use self::index::{SubjectTail, Tail};
 use self::place::Place;
 use super::erase::Erasure;
 use super::error::{AppendError, OpenError, ReadError, ReceiveError, StoreError, StoreErrorKind};
@@ -73,6 +73,7 @@ struct Inner {
     words: Names,
     subjects: Names,
     tail: Mutex<Tail>,
+    subject_tail: Mutex<SubjectTail>,
     index_after: u64,
     /// The last sequence that this handle appended.
     appended: watch::Sender<u64>,
@@ -183,6 +184,7 @@ impl SqliteLog {
             words: Names::default(),
             subjects: Names::default(),
             tail: Mutex::default(),
+            subject_tail: Mutex::default(),
             index_after: options.index_after,
             appended: watch::Sender::new(0),
         };
@@ -338,6 +340,15 @@ impl EventLog for SqliteLog {
 
     async fn read(&self, after: Option<Seq>, limit: usize) -> Result<Vec<Record>, ReadError> {
         self.read(after, limit).await
+    }
+
+    async fn last_of_subject(
+        &self,
+        subject: &str,
+        before: Option<Seq>,
+        limit: usize,
+    ) -> Result<Vec<Record>, ReadError> {
+        self.last_of_subject(subject, before, limit).await
     }
 
     async fn read_subject(

@@ -55,6 +55,11 @@ macro_rules! subject_page {
 }
 const SUBJECT_PAGE: &str = subject_page!("= (SELECT id FROM subjects WHERE text = ?1)", "?2", "?3");
 const PREFIX_PAGE: &str = subject_page!("IN (SELECT id FROM subjects WHERE text >= ?1 AND text < ?2)", "?3", "?4");
+/// The last events of a subject: from the index, and those of the tail, which are bound.
+const SUBJECT_LAST: &str = "SELECT seq, recorded_at, occurred_at, kind, version, source, fact, koji_event, subject, \
+     causation, correlation, encoding, payload, hash FROM events WHERE seq IN (\
+     SELECT seq FROM (SELECT seq FROM (SELECT seq FROM event_subjects WHERE subject = ?1 AND seq < ?2 \
+     ORDER BY seq DESC LIMIT ?3) UNION SELECT value FROM json_each(?4)) ORDER BY seq DESC LIMIT ?3) ORDER BY seq";
 const BLOCKS: &str = "SELECT seq, encoding, payload FROM events WHERE seq IN (SELECT value FROM json_each(?))";
 const DICTIONARY: &str = "SELECT content FROM dictionaries WHERE id = ?";
 
@@ -152,6 +157,34 @@ impl SqliteLog {
         raw(&rows)
     }
 
+    pub(super) async fn last_of_subject(
+        &self,
+        subject: &str,
+        before: Option<Seq>,
+        limit: usize,
+    ) -> Result<Vec<Record>, ReadError> {
+        let fail = || StoreError::new("read the last events of a subject");
+        let before = before.map_or(i64::MAX, |b| signed(b.get()));
+        let limit = limit.min(PAGE_MAX);
+        let mut conn = self.inner.readers.acquire().await.map_err(fail())?;
+        // The tail comes first: what it has dropped since is in the index by now.
+        let Some((id, newest)) = self.in_tail(&mut conn, subject, before, limit).await? else {
+            return Ok(Vec::new());
+        };
+        let rows = sqlx::query(SUBJECT_LAST)
+            .bind(id)
+            .bind(before)
+            .bind(page(limit))
+            .bind(serde_json::json!(newest).to_string())
+            .fetch_all(&mut *conn)
+            .await
+            .map_err(fail())?;
+        drop(conn);
+        let mut records = self.scattered(raw(&rows)?).await?;
+        records.reverse();
+        Ok(records)
+    }
+
     pub(super) async fn read_subject(
         &self,
         subjects: Subjects<'_>,
@@ -168,7 +201,12 @@ impl SqliteLog {
             .fetch_all(&self.inner.readers)
             .await
             .map_err(StoreError::new("read events by subject"))?;
-        let mut rows = raw(&rows)?.into_iter();
+        self.scattered(raw(&rows)?).await
+    }
+
+    /// Makes records of rows that need not be consecutive.
+    async fn scattered(&self, rows: Vec<RawRow>) -> Result<Vec<Record>, ReadError> {
+        let mut rows = rows.into_iter();
         let mut records = Vec::with_capacity(rows.len());
         while rows.len() > 0 {
             records.append(&mut self.records(rows.by_ref().take(ROWS_AT_ONCE).collect()).await?);

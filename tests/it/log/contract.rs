@@ -148,6 +148,12 @@ async fn newest_events_are_found_as_old_ones_are(place: Place) {
             for subject in all.iter().map(|r| r.subject.as_str()) {
                 let expected: Vec<Record> = all.iter().filter(|r| r.subject == subject).cloned().collect();
                 assert_eq!(log.read_subject(Subjects::Exactly(subject), None, 1000).await.unwrap(), expected, "{who}");
+                let back: Vec<Record> = expected.iter().rev().cloned().collect();
+                assert_eq!(log.last_of_subject(subject, None, 1000).await.unwrap(), back, "{who}, round {round}");
+                if let [_, before, rest @ ..] = &back[..] {
+                    let some = &rest[..rest.len().min(2)];
+                    assert_eq!(log.last_of_subject(subject, Some(before.seq), 2).await.unwrap(), some, "{who}");
+                }
             }
             let under = log.read_subject(Subjects::Under("primary/"), Some(seq(20)), 1000).await.unwrap();
             assert_eq!(
@@ -348,6 +354,7 @@ async fn subjects(place: Place) {
         }
     }
     assert_eq!(log.read_subject(Subjects::Exactly("nobody"), None, 9).await.unwrap(), []);
+    assert_eq!(log.last_of_subject("nobody", None, 9).await.unwrap(), []);
 }
 
 async fn times(place: Place) {
