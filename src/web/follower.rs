@@ -30,6 +30,9 @@ const PAGE: usize = 2_000;
 const CHUNK: usize = 128;
 /// Time that pages wait for folding before they get a turn.
 const CHUNK_TIME: Duration = Duration::from_millis(2);
+/// Least time between two changes of what pages show, once the end of the log was reached. Pages
+/// make what they derive from one state only so often.
+const REST: Duration = Duration::from_millis(200);
 /// Number of breakages and repairs that are kept, newest first.
 pub(super) const CHANGES_KEPT: usize = 200;
 /// Number of events before a snapshot that are searched for such changes.
@@ -63,14 +66,13 @@ pub(super) struct View {
     pub(super) changes: VecDeque<Change>,
     /// What pages derived from this very state. The next event takes it away.
     derived: Derived,
-    /// A listing of an earlier state, from which the next one is made.
+    /// The listing of an earlier state.
     earlier: Mutex<Option<Listing>>,
     #[cfg(test)]
     made: Made,
 }
 
-/// What many pages need of one state. The first page that needs a part makes it, and others that
-/// need it meanwhile wait for it.
+/// What many pages need of one state. The first one makes a part, and others wait for it.
 #[derive(Debug, Default)]
 struct Derived {
     queue: OnceLock<Queue>,
@@ -122,7 +124,7 @@ impl View {
         })
     }
 
-    /// Returns the number of packages of a collection in each of [`STATES`].
+    /// See [`Listing::counts`].
     pub(super) fn counts(&self, collection: &str) -> [usize; STATES.len()] {
         self.listing().counts(&self.state, collection)
     }
@@ -133,8 +135,7 @@ impl View {
     }
 
     fn changed(&mut self, e: &Envelope, what: &PackageStateChanged) {
-        // A package that is new or no longer tracked is not news, because whole distributions appear
-        // and disappear like that.
+        // New and untracked packages are not news: whole distributions come and go like that.
         let broken = |state| matches!(state, PackageState::Failing | PackageState::Unresolved);
         if !broken(what.new) && !what.old.is_some_and(broken) {
             return;
@@ -239,13 +240,14 @@ impl Follower {
         let watch = Stopwatch::start();
         let mut backoff = Backoff::new(PAUSE_FIRST, PAUSE_MAX);
         let mut begun = None;
+        let mut rested = tokio::time::Instant::now();
         while !stop.is_cancelled() {
             let round = async {
                 let from = match begun {
                     Some(from) => from,
                     None => *begun.insert(self.begin(log, until).await?),
                 };
-                self.round(log, until, Start { from, watch }).await
+                self.round(log, until, Start { from, watch }, &mut rested).await
             };
             let done = tokio::select! {
                 biased;
@@ -294,8 +296,14 @@ impl Follower {
         Ok(seq.map_or(0, Seq::get))
     }
 
-    /// Waits for the log to grow, and folds what is new.
-    async fn round(&self, log: &impl EventLog, until: Option<Seq>, start: Start) -> Result<(), LogError> {
+    /// Waits for the log to grow, and for `rested`, and folds what is new.
+    async fn round(
+        &self,
+        log: &impl EventLog,
+        until: Option<Seq>,
+        start: Start,
+        rested: &mut tokio::time::Instant,
+    ) -> Result<(), LogError> {
         let shown = self.0.view.read().await.state.seq;
         let mut head = log.head().await?;
         if until.is_some_and(|u| head.seq > Some(u)) {
@@ -314,9 +322,14 @@ impl Follower {
                 Err(_) => Ok(()),
             };
         }
+        let follows = self.status().caught_up;
+        if follows {
+            tokio::time::sleep_until(*rested).await;
+        }
         let mut page = log.read(shown, PAGE).await?;
         while let Some(last) = page.last().map(|r| r.seq) {
-            let over = until.is_some_and(|u| last >= u);
+            // Of a log that grows, the last page is short. What comes after it waits its time.
+            let over = until.is_some_and(|u| last >= u) || (follows && page.len() < PAGE);
             let follower = self.clone();
             let records = std::mem::take(&mut page);
             let folding = tokio::task::spawn_blocking(move || follower.fold(&records, until));
@@ -326,6 +339,7 @@ impl Follower {
             self.0.metrics.loop_went_round(LOOP, clock::now());
             page = next?;
         }
+        *rested = tokio::time::Instant::now() + REST;
         if self.status().seq >= head.seq {
             self.reached(start);
         }
@@ -447,8 +461,7 @@ mod tests {
         assert_eq!(follower.status().seq, Seq::new(5_000));
     }
 
-    /// Pages of one event share what is made for them, also if they ask at the same time. Pages of
-    /// the next event get their own.
+    /// Pages of one event share what is made for them, also if they ask at the same time.
     #[test]
     fn what_many_pages_need_is_made_once_for_each_event() {
         use std::sync::atomic::Ordering::Relaxed;
