@@ -69,6 +69,9 @@ struct Args {
     /// Where to put the SQLite log; default: a temporary directory
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
+    /// Only write the stream to this SQLite log, and measure nothing
+    #[arg(long, value_name = "FILE")]
+    make: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -83,10 +86,18 @@ struct Args {
 fn main() {
     let args = Args::parse();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    match &args.fold_only {
-        Some(file) => runtime.block_on(fold_only(file)),
-        None => runtime.block_on(run(&args)),
+    match (&args.fold_only, &args.make) {
+        (Some(file), _) => runtime.block_on(fold_only(file)),
+        (_, Some(file)) => runtime.block_on(make(file, &args)),
+        _ => runtime.block_on(run(&args)),
     }
+}
+
+/// Writes the stream, for other benchmarks.
+async fn make(file: &Path, args: &Args) {
+    let log = log::open(file.to_str().unwrap(), &Options::default()).await.unwrap();
+    append("SQLite", &log, Size::of(args.events, args.seed), args.batch, &mut Report::new(args.seed)).await;
+    log.close().await;
 }
 
 async fn run(args: &Args) {
@@ -97,17 +108,8 @@ async fn run(args: &Args) {
         None => tempfile::tempdir().unwrap(),
     };
     let file = dir.path().join("bench.db");
-    let mut report = Report {
-        machine: measure::machine(),
-        load_at_end: String::new(),
-        events: 0,
-        packages_per_collection: size.packages,
-        seed: args.seed,
-        mix_distance: 0,
-        compared: 0,
-        log_digest: String::new(),
-        rows: Vec::new(),
-    };
+    let mut report = Report::new(args.seed);
+    report.packages_per_collection = size.packages;
     generation(size, &mut report);
     let sqlite = log::open(file.to_str().unwrap(), &Options::default()).await.unwrap();
     let model = append("SQLite", &sqlite, size, args.batch, &mut report).await;

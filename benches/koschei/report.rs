@@ -46,6 +46,21 @@ pub struct Report {
 }
 
 impl Report {
+    /// Makes a report that has measured nothing yet.
+    pub fn new(seed: u64) -> Self {
+        Self {
+            machine: super::measure::machine(),
+            load_at_end: String::new(),
+            events: 0,
+            packages_per_collection: 0,
+            seed,
+            mix_distance: 0,
+            compared: 0,
+            log_digest: String::new(),
+            rows: Vec::new(),
+        }
+    }
+
     /// Adds a row whose value is the median of `of`.
     pub fn add(&mut self, what: &str, unit: &'static str, of: Vec<f64>, aim: Option<Aim>) -> &mut Row {
         let value = super::measure::median(of.clone());
