@@ -22,8 +22,9 @@ import time
 import urllib.request
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-PACKAGES = ["/packages", "/packages?collection=f99", "/packages?order=priority&collection=f98", "/packages?q=12&state=ok,unknown"]
-LISTED = ["/packages?json=1", "/packages?collection=f99&json=1", "/packages?order=-built&page=7&json=1", "/packages?q=7*&json=1"]
+# Queries of lists; C stands for a collection.
+PACKAGES = ["", "collection=C", "order=priority&collection=C", "q=12&state=ok,unknown,failing"]
+LISTED = ["json=1", "collection=C&json=1", "order=-built&rows=20&page=2&json=1", "q=1&json=1"]
 
 
 class Web:
@@ -83,16 +84,18 @@ def measure(program, log, seconds):
     """A row for each case: its name, p50, p99, CPU (milliseconds), and the rate that was reached."""
     web = Web(program, log)
     try:
-        listed = json.loads(web.get("/packages?collection=f99&order=name&rows=1000&json=1"))["packages"]
-        names = [p["package"] for p in listed[:: max(1, len(listed) // 5)]][:5]
-        package = [f"/package/{name}?collection={c}" for name, c in zip(names, ["f99", "f96", "e9", "f98", "e10"])]
+        one = json.loads(web.get("/?json=1"))["collections"][0]["collection"]
+        listed = json.loads(web.get(f"/packages?collection={one}&order=name&rows=1000&json=1"))["packages"]
+        package = [f"/package/{p['package']}?collection={one}" for p in listed[:: max(1, len(listed) // 5)][:5]]
+        lists = ["/packages?" + query.replace("C", one, 1) for query in PACKAGES]
+        as_json = ["/packages?" + query.replace("C", one, 1) for query in LISTED]
         cases = [
             ("/package/X, one client", package, 0),
             ("/package/X, 500/s", package, 500),
             ("/package/X?json=1, one client", [p + "&json=1" for p in package], 0),
-            ("/packages, one client", PACKAGES, 0),
-            ("/packages, 100/s", PACKAGES, 100),
-            ("/packages?json=1, one client", LISTED, 0),
+            ("/packages, one client", lists, 0),
+            ("/packages, 100/s", lists, 100),
+            ("/packages?json=1, one client", as_json, 0),
             ("/, one client", ["/"], 0),
         ]
         for name, paths, rate in cases:
