@@ -111,6 +111,7 @@ def main():
     parser.add_argument("log", help="a log in SQLite; made if it does not exist")
     parser.add_argument("--program", default=os.path.join(HERE, "../target/release/koschei"), help="what to measure")
     parser.add_argument("--against", help="another program, measured alternately")
+    parser.add_argument("--against-log", help="its copy of the log, if it cannot read the other, or that needs a migration")
     parser.add_argument("--events", type=int, default=5_000_000, help="length of a log that is made")
     parser.add_argument("--seconds", type=float, default=10, help="how long each case asks")
     parser.add_argument("--rounds", type=int, default=1)
@@ -119,11 +120,13 @@ def main():
         made = os.path.abspath(args.log)
         command = ["cargo", "bench", "--bench", "koschei", "--", "--events", str(args.events), "--make", made]
         subprocess.run(command, cwd=HERE, check=True)
-    programs = [("new", args.program)] if args.against is None else [("old", args.against), ("new", args.program)]
+    programs = [("new", args.program, args.log)]
+    if args.against:
+        programs.insert(0, ("old", args.against, args.against_log or args.log))
     print(f"{'':5} {'':32} {'p50 ms':>9} {'p99 ms':>9} {'CPU ms':>9} {'per s':>8}   load {os.getloadavg()[0]:.1f}")
     for _ in range(args.rounds):
-        for which, program in programs:
-            for name, p50, p99, cpu, rate in measure(program, args.log, args.seconds):
+        for which, program, log in programs:
+            for name, p50, p99, cpu, rate in measure(program, log, args.seconds):
                 print(f"{which:5} {name:32} {p50:9.2f} {p99:9.2f} {cpu:9.2f} {rate:8.0f}")
                 sys.stdout.flush()
 
