@@ -26,7 +26,6 @@ use zstd::bulk::{Compressor, Decompressor};
 use zstd::dict::{DecoderDictionary, EncoderDictionary};
 
 use super::codec::bounded;
-use super::rows::{RawRow, signed, unsigned};
 use super::types::PAYLOAD_BYTES_MAX;
 use crate::event::Record;
 use crate::model::Seq;
@@ -125,9 +124,9 @@ impl PayloadEncoder<'_> {
     /// records of the commit that are still to be written.
     pub(super) fn encode<'r>(&mut self, records: &'r [Record]) -> (i64, Cow<'r, [u8]>) {
         if self.given < self.block {
-            let back = self.given as u64;
+            let back = i64::try_from(self.given).unwrap_or(i64::MAX);
             self.given += 1;
-            return (-signed(back), Cow::Borrowed(&[]));
+            return (-back, Cow::Borrowed(&[]));
         }
         let block = block_of(records, self.longest);
         if block.len() > 1 {
@@ -208,20 +207,20 @@ impl Dictionaries {
 /// A row that contains a block which other rows need: its sequence, encoding and payload.
 pub(super) type BlockRow = (i64, i64, Vec<u8>);
 
-/// Returns the sequences of blocks that `rows` need and do not contain, each once. `rows` are in
-/// order.
-pub(super) fn blocks_needed(rows: &[RawRow]) -> Vec<i64> {
+/// Returns the sequences of blocks that `rows` need and do not contain, each once. `rows` are
+/// sequences and encodings, in order.
+pub(super) fn blocks_needed(rows: impl Iterator<Item = (Seq, i64)>) -> Vec<i64> {
     let (mut needed, mut last) = (Vec::new(), None);
-    for row in rows {
-        match Encoding::of(row.encoding) {
+    for (seq, encoding) in rows {
+        match Encoding::of(encoding) {
             Encoding::Back(back) => {
-                let Some(seq) = row.seq.get().checked_sub(back) else { continue };
+                let Some(seq) = seq.get().checked_sub(back) else { continue };
                 if last != Some(seq) {
                     last = Some(seq);
-                    needed.push(signed(seq));
+                    needed.push(i64::try_from(seq).unwrap_or(i64::MAX));
                 }
             }
-            Encoding::Block(_) => last = Some(row.seq.get()),
+            Encoding::Block(_) => last = Some(seq.get()),
             Encoding::Plain | Encoding::Alone(_) => {}
         }
     }
@@ -244,12 +243,9 @@ impl PayloadReader {
 
     /// Makes a decoder for the rows of a page. `blocks` are the rows that [`blocks_needed`] names.
     pub(super) fn decoder(&self, blocks: Vec<BlockRow>) -> PayloadDecoder<'_> {
-        PayloadDecoder {
-            reader: self,
-            decompressors: HashMap::new(),
-            rows: blocks.into_iter().map(|(seq, encoding, bytes)| (unsigned(seq), (encoding, bytes))).collect(),
-            block: None,
-        }
+        let row = |(seq, encoding, bytes): BlockRow| (u64::try_from(seq).unwrap_or(0), (encoding, bytes));
+        let rows = blocks.into_iter().map(row).collect();
+        PayloadDecoder { reader: self, decompressors: HashMap::new(), rows, block: None }
     }
 }
 

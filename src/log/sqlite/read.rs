@@ -270,7 +270,7 @@ impl SqliteLog {
 
     /// Reads the blocks that `rows` need and do not contain.
     async fn blocks(&self, rows: &[RawRow]) -> Result<Vec<BlockRow>, ReadError> {
-        let needed = blocks_needed(rows);
+        let needed = blocks_needed(rows.iter().map(|r| (r.seq, r.encoding)));
         if needed.is_empty() {
             return Ok(Vec::new());
         }
