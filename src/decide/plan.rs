@@ -261,6 +261,8 @@ mod tests {
                 group_ok: Some(true),
                 group_repo: None,
                 problems: Vec::new(),
+                examined: false,
+                corrected: Vec::new(),
                 of_packages: None,
             };
             collection.arches.insert("x86_64".into(), resolution);

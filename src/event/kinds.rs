@@ -136,6 +136,7 @@ kinds! {
         Tick = "tick" v 1;
         RepoResolved = "repo_resolved" v 1;
         RepoNotResolved = "repo_not_resolved" v 1;
+        ResolutionExamined = "resolution_examined" v 1;
         BuildrootResolved = "buildroot_resolved" v 1;
         BuildrootBroken = "buildroot_broken" v 1;
         DependenciesMeasured = "dependencies_measured" v 1;
@@ -146,6 +147,7 @@ kinds! {
         RebuildRefused = "rebuild_refused" v 1;
         RebuildNotSubmitted = "rebuild_not_submitted" v 1;
         RebuildFinished = "rebuild_finished" v 2;
+        RebuildDoubted = "rebuild_doubted" v 1;
         PolicyRefused = "policy_refused" v 1;
         PolicyAllowed = "policy_allowed" v 1;
         PackageStateChanged = "package_state_changed" v 1;
@@ -231,6 +233,7 @@ impl Event {
             },
             Self::RepoResolved(e) => collection_subject(&e.collection, None),
             Self::RepoNotResolved(e) => collection_subject(&e.collection, None),
+            Self::ResolutionExamined(e) => collection_subject(&e.collection, None),
             Self::BuildrootResolved(e) => collection_subject(&e.collection, None),
             Self::BuildrootBroken(e) => collection_subject(&e.collection, None),
             Self::CollectionStateChanged(e) => collection_subject(&e.collection, None),
@@ -243,6 +246,7 @@ impl Event {
             Self::RebuildRefused(e) => of_collection(&e.collection, &e.package),
             Self::RebuildNotSubmitted(e) => of_collection(&e.collection, &e.package),
             Self::RebuildFinished(e) => of_collection(&e.collection, &e.package),
+            Self::RebuildDoubted(e) => of_collection(&e.collection, &e.package),
             Self::RebuildCancelRequested(e) => of_collection(&e.collection, &e.package),
             Self::PolicyRefused(e) => format!("{}/policy/{}", e.hub, e.policy),
             Self::PolicyAllowed(e) => format!("{}/policy/{}", e.hub, e.policy),
@@ -306,6 +310,15 @@ impl fmt::Display for Event {
                 resolution_words(f, [&e.collection, &e.arch], e.repo_id, e.tracked.is_some(), counts)
             }
             Self::RepoNotResolved(e) => write!(f, "{} {}: {}", e.collection, e.repo_id, e.reason),
+            Self::ResolutionExamined(e) => write!(
+                f,
+                "{} {} on {} examined: answers checked: {}, problems described: {}",
+                e.collection,
+                e.repo_id,
+                e.arch,
+                e.checked,
+                e.problems.len()
+            ),
             Self::BuildrootResolved(e) => write!(f, "build group of {} installs on {}", e.collection, e.arch),
             Self::BuildrootBroken(e) => {
                 write!(f, "build group of {} broken on {}: {}", e.collection, e.arch, e.problems.join("; "))
@@ -338,6 +351,11 @@ impl fmt::Display for Event {
                 (None, Some(rebuild)) => write!(f, "{rebuild} of {} to be cancelled: {}", e.package, e.reason),
                 (None, None) => write!(f, "a rebuild of {} to be cancelled: {}", e.package, e.reason),
             },
+            Self::RebuildDoubted(e) => write!(
+                f,
+                "rebuild {} of {} was decided on a wrong answer about repository {} on {}",
+                e.rebuild, e.package, e.repo_id, e.arch
+            ),
             Self::PackageStateChanged(e) => match e.old {
                 Some(old) => write!(f, "{} {old} -> {}: {}", e.package, e.new, e.reason),
                 None => write!(f, "{} {}: {}", e.package, e.new, e.reason),

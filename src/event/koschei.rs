@@ -164,6 +164,39 @@ pub struct RepoNotResolved {
     pub reason: String,
 }
 
+/// libsolv was asked about a resolution after the decisions were taken: why packages do not resolve,
+/// and whether it gives the same answers as our own solver.
+///
+/// A large resolution has several of these events; the last one is `complete`. Answers that differ
+/// are corrected by another `repo_resolved` of the same repository before it.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct ResolutionExamined {
+    /// The collection.
+    pub collection: Name,
+    /// Hub instance.
+    pub hub: Hub,
+    /// The repository.
+    pub repo_id: RepoId,
+    /// The architecture.
+    pub arch: Name,
+    /// Number of answers of our own solver that were checked.
+    pub checked: u32,
+    /// Packages that do not resolve and whose shown problem is a new one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub problems: Vec<PackageProblem>,
+    /// Whether all is examined.
+    pub complete: bool,
+}
+
+/// Why a package does not resolve.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct PackageProblem {
+    /// The package.
+    pub package: Name,
+    /// The problem to show, in words.
+    pub problem: String,
+}
+
 /// The build group of a collection can be installed on an architecture again, or for the first
 /// time.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]

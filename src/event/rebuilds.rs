@@ -104,6 +104,22 @@ pub struct RebuildInputs {
     pub arch_override: Option<String>,
 }
 
+/// libsolv corrected the answer on which a rebuild was decided, and the rebuild cannot be cancelled
+/// any more: its task is at work.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct RebuildDoubted {
+    /// The collection.
+    pub collection: Name,
+    /// The package.
+    pub package: Name,
+    /// The rebuild.
+    pub rebuild: RebuildId,
+    /// The repository whose resolution was corrected.
+    pub repo_id: RepoId,
+    /// The architecture.
+    pub arch: Name,
+}
+
 /// A rebuild was decided. Its id is the sequence of this event.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct RebuildRequested {

@@ -31,6 +31,13 @@ pub struct ArchResolution {
     /// Reasons, in words, why it cannot be installed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub problems: Vec<String>,
+    /// Whether libsolv has said everything about the last resolution
+    /// ([`crate::event::ResolutionExamined`]).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub examined: bool,
+    /// Packages about which our own solver gave a wrong answer in the last resolution.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub corrected: Vec<Name>,
     /// Spelling of the architecture in the packages of the last resolved repository, if it differs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub of_packages: Option<Name>,
@@ -161,6 +168,8 @@ impl Collection {
             group_ok: None,
             group_repo: None,
             problems: Vec::new(),
+            examined: false,
+            corrected: Vec::new(),
             of_packages: None,
         })
     }

@@ -7,6 +7,7 @@ use super::package::ArchVerdict;
 use super::state::State;
 use crate::event::{
     BuildrootBroken, BuildrootResolved, DependenciesMeasured, DependencyMove, RepoNotResolved, RepoResolved,
+    ResolutionExamined,
 };
 use crate::model::{Name, RepoId, Seq};
 
@@ -35,6 +36,8 @@ impl State {
         let arch = collection.arch_mut(&e.arch);
         arch.repo_id = Some(e.repo_id);
         arch.attachment = Some(e.attachment.clone());
+        arch.examined = false;
+        arch.corrected.clone_from(&e.solver_mismatches);
         arch.tracked.clone_from(&e.tracked);
         arch.of_packages.clone_from(&e.of_packages);
         collection.resolved_at = Some(seq);
@@ -124,6 +127,29 @@ impl State {
         match self.collections.get_mut(&e.collection) {
             Some(c) => c.stale = Some((e.repo_id, e.reason.clone())),
             None => self.anomaly("resolution of an unknown collection"),
+        }
+    }
+
+    pub(super) fn resolution_examined(&mut self, e: &ResolutionExamined) {
+        let Some(index) = self.collections.get_index_of(&e.collection) else {
+            return self.anomaly("examination in an unknown collection");
+        };
+        let collection = &mut self.collections[index];
+        let arch = collection.arch_mut(&e.arch);
+        if e.complete && arch.repo_id == Some(e.repo_id) {
+            arch.examined = true;
+        }
+        let mut touched = Vec::with_capacity(e.problems.len());
+        for p in &e.problems {
+            let Some((i, _, package)) = collection.packages.get_full_mut(&p.package) else { continue };
+            let of_arch = package.verdicts.iter_mut().find(|v| v.arch == e.arch && v.ok == Some(false));
+            if let Some(verdict) = of_arch {
+                verdict.problem = Some(p.problem.as_str().into());
+                touched.push(i);
+            }
+        }
+        for i in touched {
+            self.touch(index, i);
         }
     }
 

@@ -277,6 +277,7 @@ impl State {
             Event::Tick(t) => self.last_tick = Some(t.now),
             Event::RepoResolved(r) => self.repo_resolved(r, e.seq),
             Event::RepoNotResolved(r) => self.repo_not_resolved(r),
+            Event::ResolutionExamined(r) => self.resolution_examined(r),
             Event::BuildrootResolved(b) => self.buildroot_resolved(b),
             Event::BuildrootBroken(b) => self.buildroot_broken(b),
             Event::DependenciesMeasured(d) => self.dependencies_measured(d),
@@ -322,7 +323,10 @@ impl State {
                 self.set_pause(p.collection.as_ref(), None);
                 self.try_policies_again(p.collection.as_ref());
             }
-            Event::MessageRetried(_) | Event::MessageDismissed(_) | Event::MessageTimeReplaced(_) => {}
+            Event::RebuildDoubted(_)
+            | Event::MessageRetried(_)
+            | Event::MessageDismissed(_)
+            | Event::MessageTimeReplaced(_) => {}
         }
         if e.fact.is_some() && matches!(e.source, Source::Recording | Source::Bus) {
             self.facts_taken += 1;

@@ -227,8 +227,10 @@ fn look(audit: &mut Audit, open: &mut Option<Open>, state: &State, e: &Envelope)
             let orphan = state.orphans.iter().any(|(hub, task, _)| (hub, Some(*task)) == (&c.hub, c.task_id));
             let late =
                 task.zip(Policy::adopted(state)).is_some_and(|(t, p)| is_timed_out(t.created_at, e.recorded_at, &p));
-            if !late && !orphan {
-                audit.find(e.seq, &e.event, None, "the task has not run longer than the rules allow");
+            let arches = state.collections.get(&c.collection).map(|of| of.arches.values());
+            let wrong = arches.into_iter().flatten().any(|arch| arch.corrected.contains(&c.package));
+            if !late && !orphan && !wrong {
+                audit.find(e.seq, &e.event, None, "no rule asks for it: the task has not run too long");
             }
         }
         Event::PackageStateChanged(c) => {
@@ -276,6 +278,8 @@ fn look(audit: &mut Audit, open: &mut Option<Open>, state: &State, e: &Envelope)
         | Event::PolicyAdopted(_)
         | Event::Tick(_)
         | Event::RepoNotResolved(_)
+        | Event::ResolutionExamined(_)
+        | Event::RebuildDoubted(_)
         | Event::BuildrootResolved(_)
         | Event::BuildrootBroken(_)
         | Event::DependenciesMeasured(_)

@@ -256,6 +256,8 @@ impl Teller<'_, '_> {
             | Event::PolicyAdopted(_)
             | Event::Tick(_)
             | Event::RepoNotResolved(_)
+            | Event::ResolutionExamined(_)
+            | Event::RebuildDoubted(_)
             | Event::BuildrootResolved(_)
             | Event::BuildrootBroken(_)
             | Event::DependenciesMeasured(_)

@@ -151,6 +151,8 @@ fn without_a_tag() {
         group_ok: None,
         group_repo: None,
         problems: Vec::new(),
+        examined: false,
+        corrected: Vec::new(),
         of_packages: Some(name.into()),
     };
     c.arches.insert("i386".into(), of_packages("i586"));

@@ -124,6 +124,8 @@ impl Scene {
                     group_ok: None,
                     group_repo: None,
                     problems: Vec::new(),
+                    examined: false,
+                    corrected: Vec::new(),
                     of_packages: None,
                 };
                 if c.arches.is_empty() {
