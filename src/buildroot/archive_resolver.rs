@@ -1,18 +1,21 @@
 //! Resolves repositories in a directory: an archive beside a recording, or a mirror of a hub.
 
+mod answers;
+mod examiner;
+
 use std::cell::LazyCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{Hash as _, Hasher as _};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
-use rustc_hash::{FxHashMap, FxHasher};
+use rustc_hash::FxHasher;
 
-use super::repo_resolver::{CannotResolve, RepoLayout, RepoResolver, Unit};
+use self::answers::Ask;
+use self::examiner::side_by_side;
+use super::repo_resolver::{CannotResolve, RepoLayout, RepoResolver, Resolved, Unit};
 use super::repo_store::{RepoStore, StoredRepo};
-use super::verdicts::{FORMAT, SolverCounts, SourceResult, SourceVerdict, UnitVerdicts, bounded};
+use super::verdicts::UnitVerdicts;
 use crate::base::stage::stage;
 use crate::decide::arches::not_built_on;
 use crate::event::Event;
@@ -21,22 +24,17 @@ use crate::model::arch::{canonical, of_packages};
 use crate::model::causes::with_causes;
 use crate::model::{Evr, Hub, Name, Nvr, RepoId};
 use crate::repodata::{Member, RepoContent, RepoDir, load_build_names, load_groups};
-use crate::resolve::{
-    BuildRequires, IsaProvides, Mode, PkgId, Prepared, Resolution, ResolveOptions, Universe, solver_version,
-};
-
-/// Source packages per thread, at least. With fewer, a second thread costs more than it saves.
-const PER_THREAD_MIN: usize = 50;
+use crate::resolve::{BuildRequires, IsaProvides, Mode, Prepared, ResolveOptions, Universe};
 
 /// Path of a tag's groups, which Koji writes beside the architectures.
 const GROUPS: &str = "groups/comps.xml";
 
-/// Resolves the repositories of a store.
-#[derive(Debug)]
+/// Resolves the repositories of a store. A copy is cheap and uses the same store.
+#[derive(Clone, Debug)]
 pub struct ArchiveResolver {
-    store: Box<dyn RepoStore>,
+    store: Arc<dyn RepoStore>,
     mode: Mode,
-    threads: usize,
+    pub(super) threads: usize,
     check_percent: u8,
     build_conflicts: bool,
 }
@@ -44,7 +42,7 @@ pub struct ArchiveResolver {
 impl ArchiveResolver {
     /// Makes a resolver in `mode` that uses up to `threads` threads.
     pub fn new(store: impl RepoStore, mode: Mode, threads: usize) -> Self {
-        Self { store: Box::new(store), mode, threads: threads.max(1), check_percent: 0, build_conflicts: true }
+        Self { store: Arc::new(store), mode, threads: threads.max(1), check_percent: 0, build_conflicts: true }
     }
 
     /// Makes libsolv check this percentage of the answers of our own solver. The selection differs
@@ -100,15 +98,49 @@ impl RepoResolver for ArchiveResolver {
 
     fn resolve(&self, unit: &Unit<'_>) -> Result<UnitVerdicts, CannotResolve> {
         let found = self.find(unit.hub, unit.tag, unit.repo)?;
-        // Leave out where the archive lies on this machine. The same archive elsewhere then gives
-        // the same log.
-        let place = format!("{}/", found.dir.display());
-        self.resolve_in(&found, unit).map_err(|CannotResolve(why)| CannotResolve(why.replace(&place, "")))
+        let whole = || {
+            let loaded = self.read(&found, unit)?;
+            let prepared = loaded.prepare(self.mode)?;
+            self.answer(&loaded, &prepared, Ask::Everything)
+        };
+        whole().map_err(|why| without_place(why, &found))
+    }
+
+    fn resolve_first(&self, units: &[Unit<'_>]) -> Vec<Result<Resolved, CannotResolve>> {
+        side_by_side(self, units)
+    }
+}
+
+/// Leaves out where the archive lies on this machine. The same archive elsewhere then gives the
+/// same log.
+pub(super) fn without_place(CannotResolve(why): CannotResolve, found: &StoredRepo) -> CannotResolve {
+    CannotResolve(why.replace(&format!("{}/", found.dir.display()), ""))
+}
+
+/// A unit with its repository in memory.
+pub(super) struct Loaded {
+    repo: RepoId,
+    arch: Name,
+    universe: Universe,
+    group: Vec<Member>,
+    sources: Vec<SourcePackage>,
+    inputs: String,
+    spelled: Option<Name>,
+    passed_over: BTreeMap<&'static str, u64>,
+}
+
+impl Loaded {
+    /// Makes rules of the repository.
+    pub(super) fn prepare(&self, mode: Mode) -> Result<Prepared<'_>, CannotResolve> {
+        let prepared = self.universe.prepare(&self.group, mode).map_err(unreadable)?;
+        stage!("prepared", repo = self.repo, arch = self.arch);
+        Ok(prepared)
     }
 }
 
 impl ArchiveResolver {
-    fn resolve_in(&self, found: &StoredRepo, unit: &Unit<'_>) -> Result<UnitVerdicts, CannotResolve> {
+    /// Reads a repository.
+    pub(super) fn read(&self, found: &StoredRepo, unit: &Unit<'_>) -> Result<Loaded, CannotResolve> {
         if unit.arch.is_empty() {
             return Err(CannotResolve("the repository has no architecture with metadata".to_owned()));
         }
@@ -146,16 +178,7 @@ impl ArchiveResolver {
         }
         let universe = Universe::load(Arc::new(content), of_packages(unit.arch)).map_err(unreadable)?;
         let universe = universe.with_weak_deps(unit.options.weak_deps);
-        let prepared = universe.prepare(&group, self.mode).map_err(unreadable)?;
-        stage!("prepared", repo = unit.repo, arch = unit.arch);
-        let verdict = prepared.group().clone();
-        let (answers, solvers) =
-            if verdict.ok { self.solve(&prepared, unit.repo, &sources)? } else { Default::default() };
-        stage!("solved", repo = unit.repo, arch = unit.arch);
-        let mut verdicts = assemble(unit, self.mode, &universe, inputs, &verdict, sources, answers);
-        verdicts.solvers = SolverCounts { passed_over, ..solvers };
-        verdicts.of_packages = spelled;
-        Ok(verdicts)
+        Ok(Loaded { repo: unit.repo, arch: unit.arch.into(), universe, group, sources, inputs, spelled, passed_over })
     }
 }
 
@@ -236,54 +259,6 @@ impl ArchiveResolver {
             excluded: reason.map(|r| r.as_str().to_owned()),
         }
     }
-
-    /// Resolves all sources, spread over threads. The answers are in the order of `sources`; `None`
-    /// for sources that are not resolved.
-    fn solve(
-        &self,
-        prepared: &Prepared<'_>,
-        repo: RepoId,
-        sources: &[SourcePackage],
-    ) -> Result<(Vec<Option<Resolution>>, SolverCounts), CannotResolve> {
-        let threads = self.threads.min(sources.len() / PER_THREAD_MIN + 1);
-        let answers: Mutex<Vec<Option<Resolution>>> = Mutex::new(vec![None; sources.len()]);
-        let counts = Mutex::new(SolverCounts::default());
-        let next = AtomicUsize::new(0);
-        let work = || -> Result<(), CannotResolve> {
-            let mut resolver = prepared.resolver().with_distances();
-            loop {
-                let at = next.fetch_add(1, Ordering::Relaxed);
-                let Some(source) = sources.get(at) else { return Ok(()) };
-                if let (Some(build), None) = (&source.build, &source.excluded) {
-                    let mut answer = resolver.resolve_source(build);
-                    let checked = answer.handover.is_none() && self.is_checked(repo, &source.nvr);
-                    let expected = if checked { resolver.check(&build.requires, &answer) } else { None };
-                    counts.lock().expect("no thread panics while it holds the lock").add(
-                        &source.nvr.name,
-                        answer.handover,
-                        checked,
-                        expected.is_some(),
-                    );
-                    if let Some(expected) = expected {
-                        tracing::error!(repo = %repo, source = %source.nvr, "our own solver and libsolv disagree; \
-                            libsolv's answer counts, please report it");
-                        answer = expected;
-                    }
-                    answers.lock().expect("no thread panics while it holds the lock")[at] = Some(answer);
-                }
-            }
-        };
-        std::thread::scope(|scope| {
-            let handles: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
-            work()?;
-            handles
-                .into_iter()
-                .try_for_each(|h| h.join().map_err(|_| CannotResolve("a resolver thread failed".to_owned()))?)
-        })?;
-        let mut counts = counts.into_inner().expect("no thread panics while it holds the lock");
-        counts.mismatches.sort_unstable();
-        Ok((answers.into_inner().expect("no thread panics while it holds the lock"), counts))
-    }
 }
 
 /// Returns how most of Koji's own packages in a repository spell its architecture, if that differs
@@ -361,67 +336,4 @@ fn inputs(metadata: &str, group: &[Member], sources: &[SourcePackage], mode: Mod
         s.build.iter().flat_map(|b| &b.conflicts).for_each(|text| add(&format!("conflicts\n{text}")));
     }
     hasher.finalize().to_hex().to_string()
-}
-
-fn assemble(
-    unit: &Unit<'_>,
-    mode: Mode,
-    universe: &Universe,
-    inputs: String,
-    group: &crate::resolve::GroupVerdict,
-    sources: Vec<SourcePackage>,
-    answers: Vec<Option<Resolution>>,
-) -> UnitVerdicts {
-    let mut used: FxHashMap<PkgId, u32> = FxHashMap::default();
-    used.extend(group.closure.iter().chain(answers.iter().flatten().flat_map(|a| &a.closure)).map(|id| (*id, 0)));
-    // Two packages with the same name, version and architecture are one entry in the table.
-    let mut named: Vec<(String, PkgId)> = used.keys().map(|id| (universe.nevra(*id).to_string(), *id)).collect();
-    named.sort_unstable();
-    let mut packages: Vec<String> = Vec::new();
-    for (name, id) in named {
-        if packages.last() != Some(&name) {
-            packages.push(name);
-        }
-        used.insert(id, u32::try_from(packages.len() - 1).unwrap_or(u32::MAX));
-    }
-    let place = |id: &PkgId| used[id];
-    let mut group_closure: Vec<u32> = group.closure.iter().map(&place).collect();
-    group_closure.sort_unstable();
-    let answers = answers.into_iter().chain(std::iter::repeat(None));
-    let results = sources.into_iter().zip(answers).map(|(source, answer)| {
-        let verdict = match (answer, source.excluded, source.build) {
-            (_, Some(reason), _) => SourceVerdict::Excluded { reason },
-            (_, None, None) | (None, ..) => SourceVerdict::Unknown,
-            (Some(a), None, Some(build)) if !a.ok => {
-                SourceVerdict::Unresolved { problems: bounded(&build.explain(&a.problems)) }
-            }
-            (Some(a), ..) => {
-                let distance = |i: usize| a.distances.get(i).copied().flatten().unwrap_or(0);
-                let mut pairs: Vec<(u32, u8)> =
-                    a.closure.iter().enumerate().map(|(i, id)| (place(id), distance(i))).collect();
-                pairs.sort_unstable();
-                let (closure, distances) = pairs.into_iter().unzip();
-                let mut erased: Vec<u32> = a.erased.iter().map(&place).collect();
-                erased.sort_unstable();
-                SourceVerdict::Ok { closure, distances, erased }
-            }
-        };
-        let version = smol_str::format_smolstr!("{}-{}", source.nvr.version, source.nvr.release);
-        let (noarch, in_repo) = (source.noarch, source.in_repo);
-        (source.nvr.name, SourceResult { source: version, noarch, in_repo, verdict })
-    });
-    UnitVerdicts {
-        of_packages: None,
-        solvers: SolverCounts::default(),
-        format: FORMAT,
-        repo: unit.repo,
-        arch: unit.arch.into(),
-        mode: mode.as_str().into(),
-        solver: solver_version(),
-        inputs,
-        group_problems: bounded(&group.problems),
-        group: group_closure,
-        packages,
-        sources: if group.ok { results.collect() } else { BTreeMap::new() },
-    }
 }

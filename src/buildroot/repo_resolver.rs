@@ -44,31 +44,31 @@ pub struct Unit<'a> {
 }
 
 /// The collection's own sources at the time of a repository. For each tracked package, these are
-/// the builds that may be the one that counted.
+/// the builds that may be the one that counted. A copy is cheap.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct OwnSources {
-    of: BTreeMap<Name, Vec<Candidate>>,
-    tracked: Tracked,
+    of: Arc<BTreeMap<Name, Vec<Candidate>>>,
+    tracked: Arc<Tracked>,
 }
 
 impl OwnSources {
     /// Collects the own sources of a collection's tracked packages, as far as known. Cost:
     /// O(packages).
-    pub fn of(hub: &HubState, collection: &Collection, tracked: &Tracked, moment: Moment) -> Self {
+    pub fn of(hub: &HubState, collection: &Collection, tracked: &Arc<Tracked>, moment: Moment) -> Self {
         let of = |name: &Name| (name.clone(), hub.candidates(collection, name, moment));
         let watched = collection.packages.keys().filter(|name| tracked.has(name));
-        Self { tracked: tracked.clone(), ..Self::these(watched.map(of)) }
+        Self { tracked: Arc::clone(tracked), ..Self::these(watched.map(of)) }
     }
 
     /// Makes own sources from these candidates, by package. All packages count as tracked.
     pub fn these(packages: impl IntoIterator<Item = (Name, Vec<Candidate>)>) -> Self {
         let of = packages.into_iter().filter(|(_, candidates)| !candidates.is_empty()).collect();
-        Self { of, tracked: Tracked::default() }
+        Self { of: Arc::new(of), tracked: Arc::default() }
     }
 
     /// Makes empty own sources with these tracked packages.
-    pub fn none(tracked: &Tracked) -> Self {
-        Self { of: BTreeMap::new(), tracked: tracked.clone() }
+    pub fn none(tracked: &Arc<Tracked>) -> Self {
+        Self { of: Arc::default(), tracked: Arc::clone(tracked) }
     }
 
     /// Returns the source in which a package is resolved. Returns `None` if it has no source, or if
@@ -107,6 +107,39 @@ impl OwnSources {
 #[error("{0}")]
 pub struct CannotResolve(pub String);
 
+/// A resolution whose problem texts and check may follow.
+pub struct Resolved {
+    /// The verdicts.
+    pub verdicts: UnitVerdicts,
+    /// Says the rest. `None` if nothing is left to say.
+    pub examiner: Option<Box<dyn Examiner>>,
+}
+
+/// What libsolv says about the answers of our own solver.
+#[derive(Debug, Default)]
+pub struct Checked {
+    /// Number of answers that were checked.
+    pub answers: u32,
+    /// The right verdicts, if an answer was wrong. Their counts name the packages.
+    pub corrected: Option<UnitVerdicts>,
+}
+
+/// Asks libsolv what no decision waits for. Holds the repository in memory until it is dropped.
+pub trait Examiner: Send + Sync {
+    /// Checks a share of the answers. Cost: about 2 ms for each.
+    ///
+    /// # Errors
+    /// Returns [`CannotResolve`] if a thread failed.
+    fn check(&mut self) -> Result<Checked, CannotResolve>;
+
+    /// Returns the problems of each of these packages that do not resolve. Cost: about 2 ms for
+    /// each.
+    ///
+    /// # Errors
+    /// Returns [`CannotResolve`] if a thread failed.
+    fn problems(&mut self, packages: &[Name]) -> Result<Vec<(Name, Vec<String>)>, CannotResolve>;
+}
+
 /// Looks at repositories and resolves them.
 pub trait RepoResolver: Send + Sync + 'static {
     /// Returns configuration of tags and targets, as far as the resolver can see it.
@@ -121,6 +154,13 @@ pub trait RepoResolver: Send + Sync + 'static {
     /// # Errors
     /// Returns [`CannotResolve`], which says what is missing or unreadable.
     fn resolve(&self, unit: &Unit<'_>) -> Result<UnitVerdicts, CannotResolve>;
+
+    /// Resolves units of one hub, side by side if possible, and leaves for later what no decision
+    /// waits for. The answers are in the order of the units.
+    fn resolve_first(&self, units: &[Unit<'_>]) -> Vec<Result<Resolved, CannotResolve>> {
+        let whole = |unit| self.resolve(unit).map(|verdicts| Resolved { verdicts, examiner: None });
+        units.iter().map(whole).collect()
+    }
 }
 
 /// Makes a resolver for a writer that starts.
@@ -138,6 +178,10 @@ impl<R: RepoResolver + ?Sized> RepoResolver for Arc<R> {
 
     fn resolve(&self, unit: &Unit<'_>) -> Result<UnitVerdicts, CannotResolve> {
         R::resolve(self, unit)
+    }
+
+    fn resolve_first(&self, units: &[Unit<'_>]) -> Vec<Result<Resolved, CannotResolve>> {
+        R::resolve_first(self, units)
     }
 }
 

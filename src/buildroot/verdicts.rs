@@ -39,7 +39,8 @@ pub enum SourceVerdict {
     },
     /// Its build requirements cannot be installed.
     Unresolved {
-        /// The reasons, as text.
+        /// The reasons, as text. Empty if libsolv is asked for them only after the decisions, as with
+        /// a hub. Events then tell them.
         problems: Vec<String>,
     },
     /// It is not built on this architecture.

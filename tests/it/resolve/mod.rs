@@ -8,6 +8,7 @@ pub(crate) mod cli;
 pub(crate) mod distro;
 pub(crate) mod erasing;
 pub(crate) mod explain;
+pub(crate) mod first;
 pub(crate) mod merged;
 pub(crate) mod native;
 pub(crate) mod options;

@@ -1,0 +1,211 @@
+//! Answers for all source packages of a unit, with several threads.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use rustc_hash::FxHashMap;
+
+use super::{ArchiveResolver, Loaded, SourcePackage};
+use crate::base::stage::stage;
+use crate::buildroot::repo_resolver::CannotResolve;
+use crate::buildroot::verdicts::{FORMAT, SolverCounts, SourceResult, SourceVerdict, UnitVerdicts, bounded};
+use crate::model::Name;
+use crate::resolve::{GroupVerdict, Mode, PkgId, Prepared, Resolution, solver_version};
+
+/// Source packages per thread, at least. With fewer, a second thread costs more than it saves.
+const PER_THREAD_MIN: usize = 50;
+/// Questions to libsolv per thread, at least. A thread first loads the repository into libsolv.
+const TEXTS_PER_THREAD_MIN: usize = 100;
+
+/// What is asked about a unit.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Ask {
+    /// All verdicts, with problem texts; libsolv checks some answers.
+    Everything,
+    /// All verdicts; libsolv checks some answers.
+    Checked,
+    /// All verdicts.
+    Verdicts,
+}
+
+impl ArchiveResolver {
+    /// Resolves every source package of a unit.
+    pub(super) fn answer(
+        &self,
+        loaded: &Loaded,
+        prepared: &Prepared<'_>,
+        ask: Ask,
+    ) -> Result<UnitVerdicts, CannotResolve> {
+        let ok = prepared.group().ok;
+        let (answers, solvers) = if ok { self.solve(loaded, prepared, ask)? } else { Default::default() };
+        stage!("solved", repo = loaded.repo, arch = loaded.arch);
+        let mut verdicts = assemble(loaded, self.mode, prepared.group(), answers);
+        verdicts.solvers = SolverCounts { passed_over: loaded.passed_over.clone(), ..solvers };
+        verdicts.of_packages.clone_from(&loaded.spelled);
+        Ok(verdicts)
+    }
+
+    /// Asks libsolv for the problems of these packages. Those that resolve are left out.
+    pub(super) fn problems(
+        &self,
+        loaded: &Loaded,
+        prepared: &Prepared<'_>,
+        packages: &[Name],
+    ) -> Result<Vec<(Name, Vec<String>)>, CannotResolve> {
+        let at = |name: &Name| loaded.sources.binary_search_by(|s| s.nvr.name.cmp(name)).ok();
+        let asked: Vec<&SourcePackage> = packages.iter().filter_map(at).map(|i| &loaded.sources[i]).collect();
+        let mut told = spread(self.threads, TEXTS_PER_THREAD_MIN, &asked, |share| {
+            let mut resolver = prepared.resolver();
+            let told = share.filter_map(|source| {
+                let build = source.build.as_ref()?;
+                let answer = resolver.resolve_source(build);
+                (!answer.ok).then(|| (source.nvr.name.clone(), bounded(&build.explain(&answer.problems))))
+            });
+            told.collect::<Vec<_>>()
+        })?;
+        told.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        Ok(told)
+    }
+
+    /// Checks with libsolv the answers chosen for it. Returns how many were checked and how many
+    /// were wrong.
+    pub(super) fn check(&self, loaded: &Loaded, prepared: &Prepared<'_>) -> Result<(u32, usize), CannotResolve> {
+        let chosen =
+            |s: &&SourcePackage| s.build.is_some() && s.excluded.is_none() && self.is_checked(loaded.repo, &s.nvr);
+        let chosen: Vec<&SourcePackage> = loaded.sources.iter().filter(chosen).collect();
+        let checked = spread(self.threads, TEXTS_PER_THREAD_MIN, &chosen, |share| {
+            let mut resolver = prepared.resolver().without_texts();
+            let checked = share.filter_map(|source| {
+                let build = source.build.as_ref()?;
+                let answer = resolver.resolve_source(build);
+                answer.handover.is_none().then(|| resolver.check(&build.requires, &answer).is_some())
+            });
+            checked.collect::<Vec<bool>>()
+        })?;
+        let wrong = checked.iter().filter(|wrong| **wrong).count();
+        Ok((u32::try_from(checked.len()).unwrap_or(u32::MAX), wrong))
+    }
+
+    /// Resolves all sources, spread over threads. The answers are in the order of the sources;
+    /// `None` for sources that are not resolved.
+    fn solve(
+        &self,
+        loaded: &Loaded,
+        prepared: &Prepared<'_>,
+        ask: Ask,
+    ) -> Result<(Vec<Option<Resolution>>, SolverCounts), CannotResolve> {
+        let sources: Vec<(usize, &SourcePackage)> = loaded.sources.iter().enumerate().collect();
+        let counts = Mutex::new(SolverCounts::default());
+        let found = spread(self.threads, PER_THREAD_MIN, &sources, |share| {
+            let mut resolver = prepared.resolver().with_distances();
+            if ask != Ask::Everything {
+                resolver = resolver.without_texts();
+            }
+            let mut found: Vec<(usize, Resolution)> = Vec::new();
+            for (at, source) in share {
+                if let (Some(build), None) = (&source.build, &source.excluded) {
+                    let mut answer = resolver.resolve_source(build);
+                    let checked =
+                        ask != Ask::Verdicts && answer.handover.is_none() && self.is_checked(loaded.repo, &source.nvr);
+                    let expected = if checked { resolver.check(&build.requires, &answer) } else { None };
+                    counts.lock().expect("no thread panics while it holds the lock").add(
+                        &source.nvr.name,
+                        answer.handover,
+                        checked,
+                        expected.is_some(),
+                    );
+                    if let Some(expected) = expected {
+                        tracing::error!(repo = %loaded.repo, source = %source.nvr, "our own solver and libsolv \
+                            disagree; libsolv's answer counts, please report it");
+                        answer = expected;
+                    }
+                    found.push((*at, answer));
+                }
+            }
+            found
+        })?;
+        let mut answers: Vec<Option<Resolution>> = vec![None; sources.len()];
+        for (at, answer) in found {
+            answers[at] = Some(answer);
+        }
+        let mut counts = counts.into_inner().expect("no thread panics while it holds the lock");
+        counts.mismatches.sort_unstable();
+        Ok((answers, counts))
+    }
+}
+
+/// Works on a list with several threads. Each takes one item after the other.
+fn spread<T: Sync, R: Send>(
+    threads: usize,
+    per_thread_min: usize,
+    list: &[T],
+    work: impl Fn(&mut dyn Iterator<Item = &T>) -> Vec<R> + Sync,
+) -> Result<Vec<R>, CannotResolve> {
+    let threads = threads.min(list.len() / per_thread_min + 1);
+    let next = AtomicUsize::new(0);
+    let one = || work(&mut std::iter::from_fn(|| list.get(next.fetch_add(1, Ordering::Relaxed))));
+    std::thread::scope(|scope| {
+        let others: Vec<_> = (1..threads).map(|_| scope.spawn(one)).collect();
+        let mut all = one();
+        for other in others {
+            all.extend(other.join().map_err(|_| CannotResolve("a resolver thread failed".to_owned()))?);
+        }
+        Ok(all)
+    })
+}
+
+fn assemble(loaded: &Loaded, mode: Mode, group: &GroupVerdict, answers: Vec<Option<Resolution>>) -> UnitVerdicts {
+    let mut used: FxHashMap<PkgId, u32> = FxHashMap::default();
+    used.extend(group.closure.iter().chain(answers.iter().flatten().flat_map(|a| &a.closure)).map(|id| (*id, 0)));
+    // Two packages with the same name, version and architecture are one entry in the table.
+    let mut named: Vec<(String, PkgId)> = used.keys().map(|id| (loaded.universe.nevra(*id).to_string(), *id)).collect();
+    named.sort_unstable();
+    let mut packages: Vec<String> = Vec::new();
+    for (name, id) in named {
+        if packages.last() != Some(&name) {
+            packages.push(name);
+        }
+        used.insert(id, u32::try_from(packages.len() - 1).unwrap_or(u32::MAX));
+    }
+    let place = |id: &PkgId| used[id];
+    let mut group_closure: Vec<u32> = group.closure.iter().map(&place).collect();
+    group_closure.sort_unstable();
+    let answers = answers.into_iter().chain(std::iter::repeat(None));
+    let results = loaded.sources.iter().zip(answers).map(|(source, answer)| {
+        let verdict = match (answer, &source.excluded, &source.build) {
+            (_, Some(reason), _) => SourceVerdict::Excluded { reason: reason.clone() },
+            (_, None, None) | (None, ..) => SourceVerdict::Unknown,
+            (Some(a), None, Some(build)) if !a.ok => {
+                SourceVerdict::Unresolved { problems: bounded(&build.explain(&a.problems)) }
+            }
+            (Some(a), ..) => {
+                let distance = |i: usize| a.distances.get(i).copied().flatten().unwrap_or(0);
+                let mut pairs: Vec<(u32, u8)> =
+                    a.closure.iter().enumerate().map(|(i, id)| (place(id), distance(i))).collect();
+                pairs.sort_unstable();
+                let (closure, distances) = pairs.into_iter().unzip();
+                let mut erased: Vec<u32> = a.erased.iter().map(&place).collect();
+                erased.sort_unstable();
+                SourceVerdict::Ok { closure, distances, erased }
+            }
+        };
+        let version = smol_str::format_smolstr!("{}-{}", source.nvr.version, source.nvr.release);
+        let (noarch, in_repo) = (source.noarch, source.in_repo.clone());
+        (source.nvr.name.clone(), SourceResult { source: version, noarch, in_repo, verdict })
+    });
+    UnitVerdicts {
+        of_packages: None,
+        solvers: SolverCounts::default(),
+        format: FORMAT,
+        repo: loaded.repo,
+        arch: loaded.arch.clone(),
+        mode: mode.as_str().into(),
+        solver: solver_version(),
+        inputs: loaded.inputs.clone(),
+        group_problems: bounded(&group.problems),
+        group: group_closure,
+        packages,
+        sources: if group.ok { results.collect() } else { BTreeMap::new() },
+    }
+}

@@ -1,0 +1,92 @@
+//! Verdicts first, libsolv's words later: together they are what a resolution at once gives.
+
+use std::path::Path;
+
+use koschei::buildroot::ArchiveResolver;
+use koschei::buildroot::repo_resolver::{OwnSources, RepoResolver, Unit};
+use koschei::buildroot::verdicts::{SourceVerdict, UnitVerdicts};
+use koschei::koji::archive::Archive;
+use koschei::model::{Hub, Name, RepoId};
+use koschei::resolve::{Mode, ResolveOptions};
+
+/// Returns the packages that do not resolve, with their problems.
+fn problems(unit: &UnitVerdicts) -> Vec<(Name, Vec<String>)> {
+    let one = |(name, result): (&Name, &_)| match result {
+        SourceVerdict::Unresolved { problems } => Some((name.clone(), problems.clone())),
+        _ => None,
+    };
+    unit.sources.iter().filter_map(|(name, result)| one((name, &result.verdict))).collect()
+}
+
+/// Every repository of the recording, in both modes, with one thread and with several, units alone
+/// and side by side.
+#[test]
+fn verdicts_first_and_the_rest_later_are_the_whole() {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/koji");
+    let hub = Hub::new("primary");
+    let (mut units, mut described) = (0, 0);
+    for (mode, threads) in [(Mode::Two, 1), (Mode::Two, 4), (Mode::Joint, 2)] {
+        let archive = Archive::open(&dir, hub.clone()).unwrap();
+        let resolver = ArchiveResolver::new(archive, mode, threads).checking(100);
+        for repo in (1..40).map(RepoId) {
+            let own = OwnSources::default();
+            let tag = "f99-build";
+            let arches = resolver.repo(&hub, tag, repo).arches.unwrap_or_default();
+            let unit = |arch| Unit {
+                hub: &hub,
+                tag,
+                repo,
+                arch,
+                group: "build",
+                own: &own,
+                options: ResolveOptions::default(),
+            };
+            let all: Vec<Unit<'_>> = arches.iter().map(|arch| unit(arch.as_str())).collect();
+            for (unit, first) in all.iter().zip(resolver.resolve_first(&all)) {
+                let (first, whole) = match (first, resolver.resolve(unit)) {
+                    (Ok(first), Ok(whole)) => (first, whole),
+                    (first, whole) => {
+                        assert_eq!(first.err(), whole.err());
+                        continue;
+                    }
+                };
+                let mut examiner = first.examiner.expect("a directory's resolver leaves the rest for later");
+                let checked = examiner.check().unwrap();
+                assert_eq!((checked.answers, checked.corrected), (whole.solvers.checked, None));
+                let mut told = first.verdicts;
+                let open: Vec<Name> =
+                    problems(&told).into_iter().filter(|(_, texts)| texts.is_empty()).map(|(name, _)| name).collect();
+                for (name, texts) in examiner.problems(&open).unwrap() {
+                    described += 1;
+                    told.sources.get_mut(&name).unwrap().verdict = SourceVerdict::Unresolved { problems: texts };
+                }
+                assert_eq!((problems(&told), told.counts()), (problems(&whole), whole.counts()), "{repo} {mode:?}");
+                told.solvers = whole.solvers.clone();
+                assert!(told == whole, "{repo} of {tag} on {} in {mode:?}", unit.arch);
+                units += 1;
+            }
+        }
+    }
+    assert!(units > 30 && described > 0, "{units} units, {described} described");
+}
+
+/// A repository that is not there fails alike, for each unit.
+#[test]
+fn what_is_not_there_fails_for_each_unit() {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/koji");
+    let hub = Hub::new("primary");
+    let resolver = ArchiveResolver::new(Archive::open(&dir, hub.clone()).unwrap(), Mode::Two, 2);
+    let own = OwnSources::default();
+    let unit = |arch| Unit {
+        hub: &hub,
+        tag: "f99-build",
+        repo: RepoId(999),
+        arch,
+        group: "build",
+        own: &own,
+        options: ResolveOptions::default(),
+    };
+    let units = [unit("x86_64"), unit("aarch64"), unit("s390x")];
+    let errors: Vec<_> = resolver.resolve_first(&units).into_iter().map(|r| r.err().unwrap()).collect();
+    assert_eq!(errors, vec![resolver.resolve(&units[0]).unwrap_err(); 3]);
+}
