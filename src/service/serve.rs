@@ -145,7 +145,7 @@ impl Service {
                         tokio::time::sleep(LOOK_AGAIN).await;
                     }
                 }
-                () = tokio::time::sleep(LOOK_AGAIN) => {}
+                () = tokio::time::sleep(if writer.has_unexamined() { Duration::ZERO } else { LOOK_AGAIN }) => {}
             }
             self.inbox(&mut writer, &mut life).await?;
             ahead.look(writer.now());
@@ -159,6 +159,9 @@ impl Service {
             if counts.outbox_pending > 0 {
                 self.outbox.send_modify(|n| *n += 1);
             }
+            // Commands are out. Other inputs wait only for one step of this.
+            writer.examine(clock::now()).await?;
+            writer.flush().await?;
         }
         Ok(())
     }

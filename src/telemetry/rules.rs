@@ -93,14 +93,17 @@ impl Metrics {
         }
     }
 
-    /// Counts which solver resolved the source packages of one repository and architecture, and how
-    /// many answers were checked and how many of them differed.
-    pub fn solved(&self, native: u32, handed_over: &BTreeMap<&'static str, u32>, checked: u32, mismatches: usize) {
+    /// Counts which solver resolved the source packages of one repository and architecture.
+    pub fn solved(&self, native: u32, handed_over: &BTreeMap<&'static str, u32>) {
         self.0.rules.solved.with_label_values(&["native", ""]).inc_by(native.into());
         for (reason, n) in handed_over {
             self.0.rules.solved.with_label_values(&["libsolv", reason]).inc_by((*n).into());
         }
-        self.0.rules.checked.inc_by(checked.into());
+    }
+
+    /// Counts answers of our own solver that libsolv checked, and those that differed.
+    pub fn checked(&self, answers: u32, mismatches: usize) {
+        self.0.rules.checked.inc_by(answers.into());
         self.0.rules.mismatches.inc_by(mismatches as u64);
     }
 

@@ -9,6 +9,7 @@
 //! - `resolving` and `measuring` derive the events that follow from a repository.
 //! - [`tracking`] says for which packages a repository is resolved, `own_sources` with which
 //!   sources.
+//! - `examining` asks libsolv what no decision waits for.
 //! - `adopting` takes the configuration into the log.
 //! - [`submission`] records the result of a command.
 //! - [`hearing`] handles what operators say.
@@ -20,6 +21,7 @@ pub(crate) mod ahead;
 pub mod consequences;
 mod content;
 mod decided;
+mod examining;
 pub mod hearing;
 mod measuring;
 mod open;
@@ -34,11 +36,12 @@ pub mod submission;
 pub mod tracking;
 pub mod turn;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 
 pub use consequences::HubAccess;
 pub use settings::Settings;
 
+use self::examining::Unexamined;
 use self::overrides::Overrides;
 use self::persons::Persons;
 use self::resolving::ClosureCache;
@@ -91,6 +94,8 @@ pub struct Writer {
     /// Last recorded reason why a repository is not resolved, by collection and architecture. The
     /// same reason is not recorded again.
     pub(crate) not_resolved: HashMap<(Name, Option<Name>), (RepoId, String)>,
+    /// Resolutions that libsolv has not said everything about, oldest first.
+    pub(crate) unexamined: VecDeque<Unexamined>,
     /// Inbox position up to which operators' words were read.
     pub(crate) heard: Option<Position>,
 }
@@ -151,6 +156,7 @@ impl Writer {
             sources_later: None,
             marks: HashMap::new(),
             not_resolved: HashMap::new(),
+            unexamined: VecDeque::new(),
             heard: None,
         })
     }

@@ -37,6 +37,7 @@ impl Writer {
         if writer.settings.context.source == Source::Bus {
             writer.times = live_times(log, &writer.settings.context).await?;
         }
+        writer.find_unexamined();
         if unseen {
             writer.expect_known_facts();
         }

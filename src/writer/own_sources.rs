@@ -7,7 +7,7 @@
 
 use super::Writer;
 use super::tracking::Needed;
-use crate::buildroot::repo_resolver::{OwnSources, Unit};
+use crate::buildroot::repo_resolver::{OwnSources, Resolved, Unit};
 use crate::buildroot::verdicts::SourceResult;
 use crate::event::{BuildChanged, RepoReady, Source};
 use crate::fold::Touched;
@@ -134,14 +134,16 @@ impl Writer {
         };
         let (hub, tag, group) = (&settings.hub, &seen.tag, &settings.build_group);
         let options = *self.settings.resolve_options.of(&self.collection_name(index));
-        match self.resolver.resolve(&Unit { hub, tag, repo, arch, group, own: &own, options }) {
-            Ok(unit) if unit.group_problems.is_empty() => {
+        let unit = Unit { hub, tag, repo, arch, group, own: &own, options };
+        let Some(answer) = self.resolve_units(&[unit]).pop() else { return Ok(()) };
+        match answer {
+            Ok(Resolved { verdicts: unit, examiner }) if unit.group_problems.is_empty() => {
                 let tracked = self.tracked_digest(index);
                 let before = self.state.collections[index].arches.get(arch).and_then(|a| a.tracked.as_ref());
                 if before != tracked.as_ref() || Attachment::new(unit.to_bytes()).digest != attachment {
                     tracing::debug!(repo = %repo, arch = %arch, "its sources or its tracked packages have changed, \
                         so it is resolved again");
-                    self.verdicts(index, &seen, unit, cause).await?;
+                    self.verdicts_first(index, (&seen, arch), (unit, examiner), cause).await?;
                     self.promotions(index, arch, &own, cause);
                 }
             }

@@ -4,10 +4,11 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::Writer;
+use super::examining::{present_problem, without_reason};
 use crate::base::stage::stage;
 use crate::buildroot::generations::Bases;
 use crate::buildroot::installed::Buildroot;
-use crate::buildroot::repo_resolver::Unit;
+use crate::buildroot::repo_resolver::{CannotResolve, Examiner, Resolved, Unit};
 use crate::buildroot::verdicts::{Closures, SourceVerdict, UnitVerdicts};
 use crate::event::{
     BuildrootBroken, BuildrootResolved, CollectionStateChanged, DependencyMove, Event, PackageResolved,
@@ -112,29 +113,26 @@ impl Writer {
             return Ok(false);
         }
         let mut resolved = false;
-        for arch in arches {
-            let group = &settings.build_group;
-            let unit = Unit { hub: &r.hub, tag: &r.tag, repo: r.repo_id, arch: &arch, group, own, options };
-            let watch = crate::base::clock::Stopwatch::start();
-            match self.resolver.resolve(&unit) {
+        let group = &settings.build_group;
+        let unit = |arch| Unit { hub: &r.hub, tag: &r.tag, repo: r.repo_id, arch, group, own, options };
+        let units: Vec<Unit<'_>> = arches.iter().map(|arch| unit(arch.as_str())).collect();
+        let watch = crate::base::clock::Stopwatch::start();
+        for (arch, answer) in arches.iter().zip(self.resolve_units(&units)) {
+            match answer {
                 Err(_) if !newest => {}
                 Err(not_seen) => self.not_resolved(&name, r, Some(arch.clone()), not_seen.to_string(), cause),
-                Ok(verdicts) => {
+                Ok(Resolved { verdicts, examiner }) => {
                     self.not_resolved.remove(&(name.clone(), Some(arch.clone())));
-                    self.metrics.resolved(&name, &arch, verdicts.counts(), watch.seconds());
+                    self.metrics.resolved(&name, arch, verdicts.counts(), watch.seconds());
                     let solvers = &verdicts.solvers;
-                    self.metrics.passed_over(&name, &arch, &solvers.passed_over);
-                    self.metrics.solved(
-                        solvers.native,
-                        &solvers.handed_over,
-                        solvers.checked,
-                        solvers.mismatches.len(),
-                    );
+                    self.metrics.passed_over(&name, arch, &solvers.passed_over);
+                    self.metrics.solved(solvers.native, &solvers.handed_over);
+                    self.metrics.checked(solvers.checked, solvers.mismatches.len());
                     resolved = true;
                     stage!("resolved", repo = r.repo_id, arch = arch);
                     if self.group(&name, r, &verdicts, cause) {
-                        self.verdicts(index, r, verdicts, cause).await?;
-                        self.promotions(index, &arch, own, cause);
+                        self.verdicts_first(index, (r, arch), (verdicts, examiner), cause).await?;
+                        self.promotions(index, arch, own, cause);
                         stage!("compared", repo = r.repo_id, arch = arch);
                     }
                 }
@@ -142,6 +140,31 @@ impl Writer {
         }
         self.collection_state(index, r.repo_id, cause);
         Ok(resolved)
+    }
+
+    /// Resolves units of one collection. With a hub, problem texts and the check follow.
+    pub(crate) fn resolve_units(&self, units: &[Unit<'_>]) -> Vec<Result<Resolved, CannotResolve>> {
+        if self.examines_later() {
+            return self.resolver.resolve_first(units);
+        }
+        let whole = |unit| self.resolver.resolve(unit).map(|verdicts| Resolved { verdicts, examiner: None });
+        units.iter().map(whole).collect()
+    }
+
+    /// Appends verdicts, and notes that they are to be examined.
+    pub(crate) async fn verdicts_first(
+        &mut self,
+        index: usize,
+        (r, arch): (&RepoReady, &Name),
+        (verdicts, examiner): (UnitVerdicts, Option<Box<dyn Examiner>>),
+        cause: Seq,
+    ) -> Result<(), LogError> {
+        let open = without_reason(&verdicts);
+        self.verdicts(index, r, verdicts, cause).await?;
+        if let Some(examiner) = examiner {
+            self.examine_later(index, (r, arch), examiner, open);
+        }
+        Ok(())
     }
 
     /// Checks whether `repo` is newer than the repository a collection's verdicts on an
@@ -245,7 +268,11 @@ impl Writer {
                 SourceVerdict::Unresolved { problems } => {
                     news.ok = Some(false);
                     let shown = self.state.collections[index].packages.get(package).and_then(|p| p.problem(&unit.arch));
-                    news.problem = Some(present_problem(problems, shown).to_owned());
+                    // A known problem stands until libsolv has said the present one.
+                    news.problem = match problems.is_empty() {
+                        true => shown.map(str::to_owned),
+                        false => Some(present_problem(problems, shown).to_owned()),
+                    };
                 }
                 SourceVerdict::Ok { .. } => {
                     news.ok = Some(true);
@@ -324,14 +351,6 @@ impl Writer {
     pub(crate) fn collection_name(&self, index: usize) -> Name {
         self.state.collections.get_index(index).expect("index is in range").0.clone()
     }
-}
-
-/// Returns the problem to show: the problem shown now if the package still has it, else the first
-/// one. A solver may name several problems in another order for the next repository, and that is no
-/// news.
-fn present_problem<'a>(problems: &'a [String], shown: Option<&str>) -> &'a str {
-    let still = problems.iter().find(|p| Some(p.as_str()) == shown);
-    still.or(problems.first()).map_or("no reason given", String::as_str)
 }
 
 /// Checks whether a verdict says nothing new. A different missing dependency is news, although no

@@ -13,6 +13,7 @@ pub(crate) mod cases_times;
 pub(crate) mod cases_unseen;
 pub(crate) mod defects;
 pub(crate) mod defects_hub;
+pub(crate) mod examined;
 pub(crate) mod fault_cases;
 pub(crate) mod held;
 pub(crate) mod own_sources;

@@ -75,6 +75,33 @@ impl World {
         Self::seeing(policy, collections, Vec::new())
     }
 
+    /// Makes a world whose writer decides before libsolv says everything, as with a hub.
+    pub(crate) fn examining() -> Self {
+        let mut world = Self::new();
+        world.settings.context.source = Source::Hub;
+        world.restart();
+        world
+    }
+
+    /// Lets the writer examine everything. Returns how many steps it took.
+    pub(crate) fn examine(&mut self) -> usize {
+        self.examine_steps(usize::MAX)
+    }
+
+    /// Lets the writer examine at most this many parts.
+    pub(crate) fn examine_steps(&mut self, most: usize) -> usize {
+        let mut steps = 0;
+        while steps < most && self.writer.has_unexamined() {
+            let now = self.now();
+            self.rt.block_on(async {
+                self.writer.examine(now).await.unwrap();
+                self.writer.flush().await.unwrap();
+            });
+            steps += 1;
+        }
+        steps
+    }
+
     /// Like [`World::with`], with observations of tags and targets from the beginning.
     pub(crate) fn seeing(policy: Policy, collections: &[(&str, CollectionSettings)], observations: Vec<Event>) -> Self {
         let created = |(name, s): &(&str, CollectionSettings)| {

@@ -151,7 +151,8 @@ async fn every_query_of_dashboard_and_alerts_works() {
     metrics.reconciled("primary", long_ago, 100_000, 0);
     metrics.loop_went_round("look", long_ago);
     metrics.rebuilds_running("f99-build", 1, Some(200_000));
-    metrics.solved(1, &Default::default(), 1, 3);
+    metrics.solved(1, &Default::default());
+    metrics.checked(1, 3);
     metrics.prediction_differs(100_000);
     for _ in 0..100 {
         metrics.hub_request("getBuild", Some(Class::Unavailable), 9.0);
