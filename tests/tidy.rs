@@ -14,7 +14,7 @@ use circles::{circles, module_of};
 const ROOMS: [(&str, &str, &[&str]); 25] = [
     ("model", "words: ids, versions, states, time, classes of errors", &[]),
     ("event", "everything that can be stored: envelope, hash chain, CloudEvents, schemas", &["model"]),
-    ("fold", "`State` and `State::apply`, evidence, snapshots, digests", &["model", "event"]),
+    ("fold", "`State` and `State::apply`, evidence, snapshots and their spacing, digests", &["model", "event"]),
     (
         "decide",
         "policy, priority, eligibility, plan, why, faults, what a rebuild consists of",

@@ -25,6 +25,7 @@ use std::path::{Path, PathBuf};
 use ::koschei::decide::{Policy, plan};
 use ::koschei::event::{ChainHash, Envelope, NewEvent, Record};
 use ::koschei::fold::State;
+use ::koschei::fold::spacing::Spacing;
 use ::koschei::intake::recording::BATCH_MAX;
 use ::koschei::log::folding;
 use ::koschei::log::{self, AnyLog, Commit, EventLog, Head, Options, PAGE_MAX};
@@ -126,7 +127,9 @@ async fn run(args: &Args) {
     stages(&sqlite, args.rounds, &mut report).await;
     deciding(&state, &mut report);
     snapshots(&state, &mut report);
+    folding::keep(&sqlite, &state).await.unwrap();
     drop(state);
+    from_snapshots(&sqlite, &mut report).await;
     sqlite.close().await;
     memory(&file, &mut report);
     if !args.no_postgres && !args.quick {
@@ -303,10 +306,10 @@ fn snapshots(state: &State, report: &mut Report) {
     let (mut write, mut read, mut digest, mut facts) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let mut size = 0;
     for _ in 0..SNAPSHOTS {
-        let (bytes, took) = timed(|| state.to_bytes());
+        let (bytes, took) = timed(|| state.to_bytes(ChainHash::GENESIS));
         write.push(took.wall * 1e3);
         size = bytes.len();
-        let (again, took) = timed(|| State::from_bytes(&bytes).unwrap());
+        let ((again, _), took) = timed(|| State::from_bytes(&bytes).unwrap());
         read.push(took.wall * 1e3);
         let (text, took) = timed(|| state.digest());
         digest.push(took.wall * 1e3);
@@ -318,6 +321,39 @@ fn snapshots(state: &State, report: &mut Report) {
     report.add("snapshot, restored", "ms", read, None);
     report.add("log digest", "ms", digest, None);
     report.add("facts digest", "ms", facts, None);
+}
+
+/// Measures how long a command takes to get the state at the end and before, from the snapshots that
+/// the usual spacing leaves. The end has just got one.
+async fn from_snapshots(log: &AnyLog, report: &mut Report) {
+    let mib = |bytes: u64| vec![bytes as f64 / f64::from(1 << 20)];
+    let made = log.snapshots().await.unwrap();
+    report.add("snapshot, size in the database", "MiB", mib(made.kept[0].stored_bytes), None);
+    let meter = Meter::start();
+    let state = folding::state(log, None, &mut |_| {}).await.unwrap();
+    let cost = meter.cost();
+    let end = state.seq.unwrap();
+    report.add("state at the end, from a snapshot", "ms", vec![cost.wall_secs * 1e3], Some(Aim::AtMost(1_000.0)));
+    report.add("  of it processor time", "ms", vec![cost.cpu_secs * 1e3], None);
+    drop(state);
+    let keeping = folding::Keeping { spacing: Spacing::default(), told: &|kept| drop(kept.unwrap()) };
+    let meter = Meter::start();
+    drop(folding::from_start_keeping(log, &keeping, &mut |_| {}).await.unwrap());
+    report.add("fold that leaves snapshots behind", "events/s", vec![end.get() as f64 / meter.cost().wall_secs], None);
+    let made = log.snapshots().await.unwrap();
+    let all = made.kept.iter().map(|s| s.stored_bytes).sum();
+    report.add("snapshots, all of them in the database", "MiB", mib(all), None);
+    let share = 1e3 * all as f64 / made.others_bytes as f64;
+    report.add("  of it for each 1,000 bytes of the rest", "bytes", vec![share], Some(Aim::AtMost(100.0)));
+    // The longest way: to the event before a snapshot.
+    let longest = made.kept.iter().map(|s| s.seq).filter(|seq| seq.get() > Spacing::default().stride()).nth(1);
+    let until = Seq::new(longest.unwrap_or(end).get() - 1);
+    let meter = Meter::start();
+    let state = folding::state(log, until, &mut |_| {}).await.unwrap();
+    let cost = meter.cost();
+    assert_eq!(state.seq, until);
+    report.add("state as of an event, the longest way", "ms", vec![cost.wall_secs * 1e3], Some(Aim::AtMost(3_000.0)));
+    report.add("  of it processor time", "ms", vec![cost.cpu_secs * 1e3], None);
 }
 
 /// Measures the memory of a process that only folds the log.

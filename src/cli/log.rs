@@ -14,6 +14,8 @@ use super::open::{existing, reading};
 use super::parked::{self, DismissArgs, ParkedArgs, RetryArgs};
 use super::{CliError, DbArgs, Done, FOUND, history};
 use crate::event::{ChainHash, cloudevents};
+use crate::fold::spacing::Spacing;
+use crate::log::folding::Keeping;
 use crate::log::{self, EventLog, Head, LogError, PAGE_MAX, VerifyError, folding};
 use crate::model::{Class, Classified, Seq};
 use crate::tools::audit;
@@ -109,9 +111,11 @@ pub(crate) struct StatsArgs {
     json: bool,
 }
 
-/// Store the folded state, so that later commands start from it.
+/// Store the folded state at the end of the log and at points before, so that later commands start
+/// there.
 ///
-/// It replaces earlier snapshots.
+/// Every event is folded again, and earlier snapshots are replaced. `koschei serve`, `follow` and
+/// `ingest` store snapshots by themselves, one at every 100,000 events.
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  koschei log snapshot --db koschei.db")]
 pub(crate) struct SnapshotArgs {
@@ -356,10 +360,20 @@ async fn stats(args: &StatsArgs) -> Done {
 async fn snapshot(args: &SnapshotArgs) -> Done {
     let log = existing(&args.db.db).await?;
     let bar = bar(log.head().await?.seq);
-    let state = folding::from_start(&log, None, &mut |seq| bar.set_position(seq.get())).await?;
-    bar.finish_and_clear();
-    // Earlier snapshots may be wrong. That is why people ask for a new one.
+    // Earlier snapshots may be wrong. That is why people ask for new ones.
     log.drop_snapshots().await?;
+    let failed = std::sync::Mutex::new(None);
+    let told = |kept: Result<_, LogError>| {
+        if let (Err(e), Ok(mut failed)) = (kept, failed.lock()) {
+            failed.get_or_insert(e);
+        }
+    };
+    let keeping = Keeping { spacing: Spacing::default(), told: &told };
+    let state = folding::from_start_keeping(&log, &keeping, &mut |seq| bar.set_position(seq.get())).await?;
+    bar.finish_and_clear();
+    if let Ok(Some(e)) = failed.into_inner() {
+        return Err(e.into());
+    }
     folding::keep(&log, &state).await?;
     log.close().await;
     writeln!(crate::cli::out::stdout(), "state as of event {} stored", state.seq.map_or(0, Seq::get))?;

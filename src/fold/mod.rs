@@ -8,12 +8,13 @@
 //! Each entity has a module: [`tag`], [`build`], [`repo`], [`task`], [`collection`] and
 //! [`package`]. [`resolution`] folds verdicts. [`evidence`] keeps a package's builds and what each
 //! says about the package. [`sources`] decides which of its sources counts, and [`tracked`] which
-//! packages are resolved. [`digest`] computes a digest of the state, and [`snapshot`] writes it to
-//! bytes. [`hub_facts`] derives what a hub should be asked for.
+//! packages are resolved. [`digest`] computes a digest of the state, [`snapshot`] writes it to
+//! bytes, and [`spacing`] says of which events. [`hub_facts`] derives what a hub should be asked for.
 
 pub mod arch;
 pub mod build;
 pub mod collection;
+mod columns;
 mod config;
 pub mod digest;
 pub mod evidence;
@@ -25,6 +26,7 @@ pub mod repo;
 pub mod resolution;
 pub mod snapshot;
 pub mod sources;
+pub mod spacing;
 pub mod state;
 pub mod tag;
 pub mod task;

@@ -27,6 +27,7 @@ pub struct AdoptedPolicy {
     /// Digest of `policy`.
     pub digest: String,
     /// The policy as adopted. `decide::Policy` reads it.
+    #[serde(with = "super::columns::any_json")]
     pub policy: serde_json::Value,
 }
 
@@ -156,7 +157,7 @@ pub struct State {
     pub anomalies: BTreeMap<String, u64>,
     /// Packages that the last events touched, if [`State::watch`] was called.
     #[serde(skip)]
-    touched: Option<Vec<Touched>>,
+    pub(super) touched: Option<Vec<Touched>>,
 }
 
 impl PartialEq for State {

@@ -185,6 +185,7 @@ pub async fn feed(
                 done.commits += drained.commits;
             }
             next = stored.last().map_or(next, |p| p.0 + 1);
+            writer.snapshot_if_due(false).await;
             progress(reading.progress(), &done);
         }
         if let Some(e) = broken {

@@ -192,6 +192,7 @@ impl<S: MessageSource> Follower<'_, S> {
                     Err(e) => return Err(e),
                 }
             }
+            writer.snapshot_if_due(!idle).await;
             let counts = log.counts().await?;
             self.metrics.waiting(counts.into());
             self.metrics.loop_went_round(HEART, clock::now());
@@ -207,6 +208,7 @@ impl<S: MessageSource> Follower<'_, S> {
                 break;
             }
         }
+        writer.finish_snapshot().await;
         Ok(())
     }
 }

@@ -1,13 +1,17 @@
 //! Compresses message bodies and attachments. [`super::payloads`] compresses payloads of events.
 
 use std::io;
+use std::sync::Arc;
 
 use super::error::ReadError;
 
 /// Compression level for bodies: speed first.
 const BODY_LEVEL: i32 = 1;
-/// Compression level for attachments and snapshots.
+/// Compression level for attachments.
 const BLOB_LEVEL: i32 = 6;
+/// Compression level for snapshots. Level 6 takes three times as long and saves a hundredth.
+const SNAPSHOT_LEVEL: i32 = 3;
+
 /// Returns the content size in a frame's header, if it is within `max`. Frames written by this
 /// program always have it.
 pub(super) fn bounded(frame: &[u8], max: usize) -> Result<usize, String> {
@@ -24,12 +28,19 @@ pub(super) fn pack_body(content: &[u8]) -> io::Result<Vec<u8>> {
     zstd::bulk::compress(content, BODY_LEVEL)
 }
 
-/// Compresses an attachment or snapshot.
+/// Compresses an attachment.
 pub(super) fn pack_blob(content: &[u8]) -> io::Result<Vec<u8>> {
     zstd::bulk::compress(content, BLOB_LEVEL)
 }
 
-/// Reverses [`pack_body`] and [`pack_blob`]. Refuses more than `max` bytes.
+/// Compresses a snapshot. It is packed beside the tasks of the service, because a large one takes
+/// some tenths of a second.
+pub(super) async fn pack_snapshot(content: Arc<Vec<u8>>) -> io::Result<Vec<u8>> {
+    let packed = tokio::task::spawn_blocking(move || zstd::bulk::compress(&content, SNAPSHOT_LEVEL)).await;
+    packed.unwrap_or_else(|e| std::panic::resume_unwind(e.into_panic()))
+}
+
+/// Reverses [`pack_body`], [`pack_blob`] and [`pack_snapshot`]. Refuses more than `max` bytes.
 pub(super) fn unpack(frame: &[u8], max: usize) -> Result<Vec<u8>, String> {
     let size = bounded(frame, max)?;
     zstd::bulk::decompress(frame, size).map_err(|e| e.to_string())

@@ -1,10 +1,13 @@
 //! Folds a log again, without acting on anything.
 //!
 //! Three threads work at the same time: one reads a page, one hashes and decodes the page before
-//! it, and one folds the page before that.
+//! it, and one folds the page before that. [`keeping`] stores snapshots.
+
+pub mod keeping;
 
 use tokio::sync::{mpsc, watch};
 
+pub use self::keeping::{Keeping, Made, keep};
 use crate::event::{ChainHash, Envelope, Record};
 use crate::fold::{State, snapshot};
 use crate::log::verify::{Damage, VerifyError, step};
@@ -23,11 +26,39 @@ const PAGES_WAITING: usize = 2;
 /// # Errors
 /// Returns a [`LogError`] if the log cannot be read, decoded or verified.
 pub async fn state(log: &impl EventLog, until: Option<Seq>, progress: &mut dyn FnMut(Seq)) -> Result<State, LogError> {
-    let start = newest_snapshot(log, until).await;
-    match start {
-        Some(state) => run(log, state, None, until, progress).await,
+    match newest_snapshot(log, until).await {
+        Some(state) => run(log, (state, None), until, None, progress).await,
         None => from_start(log, until, progress).await,
     }
+}
+
+/// Folds the whole log like [`state`], and leaves snapshots behind where the way is long: as many
+/// as `keeping` needs, so that a later fold to any moment is short. That one cannot be stored
+/// changes nothing else.
+///
+/// # Errors
+/// Returns the errors of [`state`].
+pub async fn state_keeping(
+    log: &impl EventLog,
+    keeping: &Keeping<'_>,
+    progress: &mut dyn FnMut(Seq),
+) -> Result<State, LogError> {
+    match newest_snapshot(log, None).await {
+        Some(state) => run(log, (state, None), None, Some(keeping), progress).await,
+        None => from_start_keeping(log, keeping, progress).await,
+    }
+}
+
+/// Folds the whole log like [`from_start`], and leaves snapshots behind like [`state_keeping`].
+///
+/// # Errors
+/// Returns the errors of [`from_start`].
+pub async fn from_start_keeping(
+    log: &impl EventLog,
+    keeping: &Keeping<'_>,
+    progress: &mut dyn FnMut(Seq),
+) -> Result<State, LogError> {
+    run(log, (State::default(), Some(Head::EMPTY)), None, Some(keeping), progress).await
 }
 
 /// Returns the state of the newest usable snapshot that is not beyond `until`. A snapshot that
@@ -84,8 +115,8 @@ async fn is_of(log: &impl EventLog, snapshot: &Snapshot) -> Result<bool, LogErro
 /// Returns the state in a snapshot, or `None` if the snapshot is damaged.
 async fn restore(snapshot: Snapshot) -> Option<State> {
     let restored = tokio::task::spawn_blocking(move || {
-        let state = State::from_bytes(&snapshot.bytes).ok()?;
-        (state.seq == Some(snapshot.seq) && state.digest() == snapshot.digest).then_some(state)
+        let (state, hash) = State::from_bytes(&snapshot.bytes).ok()?;
+        (state.seq == Some(snapshot.seq) && hash == snapshot.hash).then_some(state)
     });
     restored.await.unwrap_or_else(|e| std::panic::resume_unwind(e.into_panic()))
 }
@@ -106,23 +137,26 @@ pub async fn from_start(
     until: Option<Seq>,
     progress: &mut dyn FnMut(Seq),
 ) -> Result<State, LogError> {
-    run(log, State::default(), Some(Head::EMPTY), until, progress).await
+    run(log, (State::default(), Some(Head::EMPTY)), until, None, progress).await
 }
 
-/// Folds the log onto `state`, and verifies that it follows `head` if that is given.
+/// Folds the log onto `state`, and verifies that it follows `head` if that is given. Stores
+/// snapshots on the way if `keeping` is given.
 async fn run(
     log: &impl EventLog,
-    state: State,
-    head: Option<Head>,
+    (state, head): (State, Option<Head>),
     until: Option<Seq>,
+    keeping: Option<&Keeping<'_>>,
     progress: &mut dyn FnMut(Seq),
 ) -> Result<State, LogError> {
+    let (to_keep, mut made) = mpsc::channel(1);
+    let mut to_keep = keeping.map(|k| (k.spacing.stride(), to_keep));
     let (mut last, folded) = (state.seq, watch::Sender::new(state.seq));
     let mut done = folded.subscribe();
     let (to_decode, pages) = mpsc::channel(PAGES_WAITING);
     let (to_fold, decoded) = mpsc::channel(PAGES_WAITING);
     let decoding = tokio::task::spawn_blocking(move || decode(pages, &to_fold, (last, head), until));
-    let folding = tokio::task::spawn_blocking(move || fold_all(state, decoded, &folded));
+    let folding = tokio::task::spawn_blocking(move || fold_all(state, decoded, &folded, to_keep.as_mut()));
     let mut read = Ok(());
     loop {
         let page = match log.read(last, PAGE).await {
@@ -134,8 +168,19 @@ async fn run(
         };
         let Some(end) = page.last().map(|r| r.seq) else { break };
         last = Some(end);
+        // A snapshot that waits to be stored holds up the folding, and so the decoder.
+        let room = loop {
+            tokio::select! {
+                room = to_decode.reserve() => break room,
+                Some(made) = made.recv() => if let Some(keeping) = keeping {
+                    keeping.store(log, made).await;
+                },
+            }
+        };
         // If the decoder has stopped, its error is returned below.
-        if to_decode.send(page).await.is_err() || until.is_some_and(|u| end >= u) {
+        let Ok(room) = room else { break };
+        room.send(page);
+        if until.is_some_and(|u| end >= u) {
             break;
         }
         if done.has_changed().unwrap_or(false)
@@ -145,7 +190,14 @@ async fn run(
         }
     }
     drop(to_decode);
-    let (decoded, state) = tokio::join!(decoding, folding);
+    let rest = async {
+        while let Some(made) = made.recv().await {
+            if let Some(keeping) = keeping {
+                keeping.store(log, made).await;
+            }
+        }
+    };
+    let (decoded, state, ()) = tokio::join!(decoding, folding, rest);
     let state = state.unwrap_or_else(|e| std::panic::resume_unwind(e.into_panic()));
     // The decoder's error comes first, because it is about an earlier event than the one that could
     // not be read.
@@ -161,7 +213,7 @@ async fn run(
 /// without a gap.
 fn decode(
     mut pages: mpsc::Receiver<Vec<Record>>,
-    to_fold: &mpsc::Sender<Vec<Envelope>>,
+    to_fold: &mpsc::Sender<Page>,
     (mut last, mut head): (Option<Seq>, Option<Head>),
     until: Option<Seq>,
 ) -> Result<(), LogError> {
@@ -170,6 +222,7 @@ fn decode(
         last = page.last().map_or(last, |r| Some(r.seq));
         let (decoded, now) = decode_page(&page, head, until)?;
         head = now;
+        let decoded = Page { hash: page[..decoded.len()].last().map(|r| r.hash), events: decoded };
         if to_fold.blocking_send(decoded).is_err() {
             break;
         }
@@ -177,15 +230,31 @@ fn decode(
     Ok(())
 }
 
-/// Folds pages as they come, and publishes the last event folded.
+/// Events to fold, and the chain hash of the last of them.
+struct Page {
+    events: Vec<Envelope>,
+    hash: Option<ChainHash>,
+}
+
+/// Folds pages as they come, and publishes the last event folded. Hands out a snapshot after each
+/// stride, if there is one and somebody takes it.
 fn fold_all(
     mut state: State,
-    mut decoded: mpsc::Receiver<Vec<Envelope>>,
+    mut decoded: mpsc::Receiver<Page>,
     folded: &watch::Sender<Option<Seq>>,
+    mut to_keep: Option<&mut (u64, mpsc::Sender<Made>)>,
 ) -> State {
+    let mut kept = state.seq;
     while let Some(page) = decoded.blocking_recv() {
-        page.iter().for_each(|e| state.apply(e));
+        page.events.iter().for_each(|e| state.apply(e));
         folded.send_replace(state.seq);
+        if let (Some((stride, to)), Some(hash), Some(seq)) = (to_keep.as_deref_mut(), page.hash, state.seq)
+            && seq.get() - kept.map_or(0, Seq::get) >= *stride
+        {
+            kept = Some(seq);
+            // A reader that gave up has an error to tell.
+            let _gone = to.blocking_send(Made::of(&state, hash));
+        }
     }
     state
 }
@@ -252,24 +321,4 @@ pub async fn fold(
             progress(seq);
         }
     }
-}
-
-/// Stores a snapshot of `state`, which must come from this log.
-///
-/// # Errors
-/// Returns [`LogError::Broken`] if the log has no such event, and another [`LogError`] if the
-/// database cannot be read or changed.
-pub async fn keep(log: &impl EventLog, state: &State) -> Result<(), LogError> {
-    let Some(seq) = state.seq else { return Ok(()) };
-    let hash = hash_of(log, seq).await?;
-    let hash = hash.ok_or_else(|| LogError::Broken(format!("the log has no event {seq} to keep the state of")))?;
-    let snapshot = Snapshot {
-        seq,
-        hash,
-        program: crate::model::PROGRAM.to_owned(),
-        state_version: snapshot::VERSION,
-        digest: state.digest(),
-        bytes: state.to_bytes(),
-    };
-    Ok(log.put_snapshot(&snapshot).await?)
 }

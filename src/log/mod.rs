@@ -28,6 +28,7 @@ mod inbox;
 mod log_error;
 mod migrations;
 mod names;
+mod opening;
 mod payloads;
 mod pool;
 mod postgres;
@@ -45,6 +46,7 @@ pub use erase::{Erasure, Left};
 pub use error::{AppendError, OpenError, ReadError, ReceiveError, StoreError, StoreErrorKind};
 pub use log_error::LogError;
 pub use migrations::{MIGRATIONS, Migration};
+use opening::{may_open, sqlite_path};
 pub use postgres::PostgresLog;
 pub use sqlite::SqliteLog;
 pub use types::*;
@@ -316,12 +318,22 @@ pub trait EventLog: Send + Sync {
     /// Returns [`ReadError::Content`] (broken) if the content differs from what was written.
     fn attachment(&self, digest: &str) -> impl Future<Output = Result<Option<Vec<u8>>, ReadError>> + Send;
 
-    /// Stores a snapshot, replacing one of the same event and layout, and deletes all but the
-    /// newest [`SNAPSHOTS_KEPT`].
+    /// Stores a snapshot, replacing one of the same event and layout, and deletes others, given by
+    /// event and layout, in the same transaction.
     ///
     /// # Errors
     /// Returns [`StoreError`] if the database cannot be changed.
-    fn put_snapshot(&self, snapshot: &Snapshot) -> impl Future<Output = Result<(), StoreError>> + Send;
+    fn put_snapshot(
+        &self,
+        snapshot: &Snapshot,
+        without: &[(Seq, u32)],
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Returns which snapshots there are, and how large the rest is. Reads none of them.
+    ///
+    /// # Errors
+    /// Returns [`ReadError`] if the database cannot be read.
+    fn snapshots(&self) -> impl Future<Output = Result<Snapshots, ReadError>> + Send;
 
     /// Returns the newest snapshot of that layout that is not beyond `at_most`.
     ///
@@ -418,35 +430,6 @@ pub async fn open(url: &str, options: &Options) -> Result<AnyLog, OpenError> {
     }
 }
 
-/// Checks whether this program may open a log. `min_reader` and `importing` are the values in its
-/// table `meta` with these keys.
-fn may_open(
-    url: &str,
-    min_reader: Option<String>,
-    importing: Option<String>,
-    options: &Options,
-) -> Result<(), OpenError> {
-    let url = || url.to_owned();
-    let needs = min_reader.and_then(|text| text.parse().ok()).ok_or_else(|| OpenError::NotALog { url: url() })?;
-    if needs > FORMAT {
-        return Err(OpenError::TooNew { url: url(), needs, have: FORMAT });
-    }
-    match importing {
-        Some(whole) if !options.unfinished => Err(OpenError::Unfinished { url: url(), whole }),
-        _ => Ok(()),
-    }
-}
-
-/// Returns the path in `sqlite:PATH`, `sqlite://PATH` or a plain path. Returns `None` for other URLs.
-fn sqlite_path(url: &str) -> Option<&str> {
-    let path = match url.strip_prefix("sqlite:") {
-        Some(rest) => rest.strip_prefix("//").unwrap_or(rest),
-        None if url.contains("://") => return None,
-        None => url,
-    };
-    (!path.is_empty()).then_some(path)
-}
-
 macro_rules! delegate {
     ($($name:ident($($arg:ident: $type:ty),*) -> $out:ty;)*) => {
         impl EventLog for AnyLog {
@@ -486,7 +469,8 @@ delegate! {
     commands_of(events: &[Seq]) -> Result<HashSet<Seq>, ReadError>;
     mark_sent(ids: &[String]) -> Result<u64, StoreError>;
     attachment(digest: &str) -> Result<Option<Vec<u8>>, ReadError>;
-    put_snapshot(snapshot: &Snapshot) -> Result<(), StoreError>;
+    put_snapshot(snapshot: &Snapshot, without: &[(Seq, u32)]) -> Result<(), StoreError>;
+    snapshots() -> Result<Snapshots, ReadError>;
     latest_snapshot(at_most: Option<Seq>, state_version: u32) -> Result<Option<Snapshot>, ReadError>;
     drop_snapshots() -> Result<u64, StoreError>;
     person(name: &str) -> Result<Option<PersonId>, ReadError>;

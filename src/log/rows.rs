@@ -7,7 +7,7 @@ use sqlx::{ColumnIndex, Database, Decode, Row, Type};
 
 use super::error::ReadError;
 use super::payloads::PayloadDecoder;
-use super::types::{Head, OutboxCommand};
+use super::types::{Head, OutboxCommand, StoredSnapshot};
 use crate::event::{ChainHash, FactId, Record};
 use crate::model::{Seq, Timestamp};
 
@@ -18,9 +18,21 @@ pub(super) const ROWS_AT_ONCE: usize = 1000;
 /// Sequence of the last event, its hash, and the time at which it was recorded.
 pub(super) type HeadRow = (i64, Vec<u8>, i64);
 
-/// Sequence of a snapshot's event, program, digest of the state, packed state, and hash of the
+/// Sequence of a snapshot's event, program, digest of the bytes, packed bytes, and hash of the
 /// event.
 pub(super) type SnapshotRow = (i64, String, String, Vec<u8>, Vec<u8>);
+/// Sequence of a snapshot's event, version, program, hash of the event, and length.
+pub(super) type StoredSnapshotRow = (i64, i64, String, Vec<u8>, i64);
+
+/// Converts the rows of a list of snapshots. A row that means nothing to this program is left out.
+pub(super) fn stored_snapshots(rows: Vec<StoredSnapshotRow>) -> Vec<StoredSnapshot> {
+    let stored = |(seq, version, program, hash, length): StoredSnapshotRow| {
+        let (seq, hash) = (Seq::new(unsigned(seq))?, hash.try_into().map(ChainHash).ok()?);
+        let state_version = u32::try_from(version).ok()?;
+        Some(StoredSnapshot { seq, hash, program, state_version, stored_bytes: unsigned(length) })
+    };
+    rows.into_iter().filter_map(stored).collect()
+}
 
 /// A row of the events table, not interpreted.
 pub(super) struct RawRow {

@@ -23,8 +23,6 @@ pub const MESSAGE_ID_BYTES_MAX: usize = 1024;
 pub const SNAPSHOT_BYTES_MAX: usize = 1 << 30;
 /// Longest reason kept with a settled message, in bytes. Longer ones are cut.
 pub const REASON_BYTES_MAX: usize = 2000;
-/// How many snapshots are kept. Older ones are deleted when a new one is stored.
-pub const SNAPSHOTS_KEPT: i64 = 3;
 /// Most rows that any paged read returns, whatever the caller asks for.
 pub const PAGE_MAX: usize = 10_000;
 
@@ -271,10 +269,34 @@ pub struct Snapshot {
     pub program: String,
     /// Version of the state's layout. A state of another layout cannot be restored.
     pub state_version: u32,
-    /// Digest of the state, as the fold computes it.
+    /// BLAKE3 of `bytes`, 64 hexadecimal digits.
     pub digest: String,
     /// The encoded state.
-    pub bytes: Vec<u8>,
+    pub bytes: std::sync::Arc<Vec<u8>>,
+}
+
+/// A stored snapshot without its content.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct StoredSnapshot {
+    /// As in [`Snapshot`].
+    pub seq: Seq,
+    /// As in [`Snapshot`].
+    pub hash: ChainHash,
+    /// As in [`Snapshot`].
+    pub program: String,
+    /// As in [`Snapshot`].
+    pub state_version: u32,
+    /// Size in the database.
+    pub stored_bytes: u64,
+}
+
+/// The snapshots of a log.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Snapshots {
+    /// All of them, oldest first.
+    pub kept: Vec<StoredSnapshot>,
+    /// Size on disk of everything else in the database.
+    pub others_bytes: u64,
 }
 
 /// Facts about the log itself. The hash chain does not cover them.

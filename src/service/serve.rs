@@ -152,6 +152,8 @@ impl Service {
             writer.pass_time(clock::now()).await?;
             writer.flush().await?;
             self.tell(&mut writer);
+            // Commands are out by now. Whoever hands something in meanwhile waits for it.
+            writer.snapshot_if_due(!self.inputs.is_empty()).await;
             let counts = self.log.counts().await?;
             self.metrics.waiting(counts.into());
             self.metrics.loop_went_round(HEART, clock::now());
@@ -163,6 +165,7 @@ impl Service {
             writer.examine(clock::now()).await?;
             writer.flush().await?;
         }
+        writer.finish_snapshot().await;
         Ok(())
     }
 

@@ -5,7 +5,7 @@
 //! Metrics are counted per batch if possible. Nothing here is state: a restart begins at 0.
 //!
 //! There is one file per part: `pipeline` from message to log, `rules` for resolving and deciding,
-//! `hub` for requests to Koji, `rebuilds` for submissions, `web` for pages, `loops` for whether
+//! `hub` for requests to Koji, `rebuilds` for submissions, `snapshots` for those, `web` for pages, `loops` for whether
 //! every loop still runs. `grafana/koschei.json` shows all metrics,
 //! `deploy/prometheus/koschei.rules.yml` has alerts. A test runs every query of both in a real
 //! Prometheus.
@@ -25,6 +25,7 @@ pub mod probe;
 mod rebuilds;
 mod register;
 mod rules;
+mod snapshots;
 mod web;
 
 pub use hub::FileOutcome;
@@ -42,6 +43,7 @@ struct Inner {
     rules: rules::Rules,
     hub: hub::HubMetrics,
     rebuilds: rebuilds::Rebuilds,
+    snapshots: snapshots::Snapshots,
     web: web::Web,
     loops: loops::Loops,
 }
@@ -71,6 +73,7 @@ impl Metrics {
             rules: rules::Rules::new(r),
             hub: hub::HubMetrics::new(r),
             rebuilds: rebuilds::Rebuilds::new(r),
+            snapshots: snapshots::Snapshots::new(r),
             web: web::Web::new(r),
             loops: loops::Loops::new(r),
             registry,

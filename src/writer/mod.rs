@@ -14,7 +14,7 @@
 //! - [`submission`] records the result of a command.
 //! - [`hearing`] handles what operators say.
 //! - [`pauses`] says which submissions are stopped.
-//! - `open` opens the writer on a log.
+//! - `open` opens the writer on a log, and `snapshots` stores its state now and then.
 
 mod adopting;
 pub(crate) mod ahead;
@@ -32,6 +32,7 @@ pub mod persons;
 mod policies;
 pub mod resolving;
 pub mod settings;
+mod snapshots;
 pub mod submission;
 pub mod tracking;
 pub mod turn;
@@ -45,6 +46,7 @@ use self::examining::Unexamined;
 use self::overrides::Overrides;
 use self::persons::Persons;
 use self::resolving::ClosureCache;
+use self::snapshots::Snapshots;
 use self::tracking::Tracking;
 use crate::buildroot::RepoResolver;
 use crate::buildroot::generations::Remembered;
@@ -96,6 +98,7 @@ pub struct Writer {
     pub(crate) not_resolved: HashMap<(Name, Option<Name>), (RepoId, String)>,
     /// Resolutions that libsolv has not said everything about, oldest first.
     pub(crate) unexamined: VecDeque<Unexamined>,
+    snapshots: Snapshots,
     /// Inbox position up to which operators' words were read.
     pub(crate) heard: Option<Position>,
 }
@@ -157,6 +160,7 @@ impl Writer {
             marks: HashMap::new(),
             not_resolved: HashMap::new(),
             unexamined: VecDeque::new(),
+            snapshots: Snapshots::default(),
             heard: None,
         })
     }

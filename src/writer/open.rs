@@ -4,9 +4,11 @@ use super::HEART;
 use super::Writer;
 use super::persons::Persons;
 use super::settings::Settings;
+use super::snapshots::{self, Snapshots};
 use crate::base::clock;
 use crate::buildroot::RepoResolver;
 use crate::event::Source;
+use crate::log::folding::Keeping;
 use crate::log::{AnyLog, EventLog, LogError, folding};
 use crate::message::times::NEIGHBOURS;
 use crate::message::{Context, MessageTimes, Times};
@@ -28,12 +30,16 @@ impl Writer {
         // After an outage the whole log is folded again. That may take longer than a loop may stand
         // still.
         let mut folding = |_| metrics.loop_waits(HEART, clock::now());
-        let state = folding::state(log, None, &mut folding).await?;
+        let told = |kept| snapshots::told(&metrics, kept);
+        let keeping = Keeping { spacing: settings.spacing, told: &told };
+        let state = folding::state_keeping(log, &keeping, &mut folding).await?;
+        let snapshots = Snapshots::of(log, &metrics).await?;
         let persons = Persons::read(log).await?;
         let unseen = state.facts_taken > log.counts().await?.inbox_total;
         let log_id = log.info().await?.log_id;
         let mut writer =
             Self::new(log.clone(), (state, log_id, &head), persons, settings, Box::new(resolver), metrics)?;
+        writer.snapshots = snapshots;
         if writer.settings.context.source == Source::Bus {
             writer.times = live_times(log, &writer.settings.context).await?;
         }

@@ -6,6 +6,7 @@ use crate::config::{CollectionConfig, Config, ModeName, build_opts};
 use crate::decide::Policy;
 use crate::decide::command::{BindRepo, BuildOptions};
 use crate::event::{Event, Source};
+use crate::fold::spacing::Spacing;
 use crate::message::Context;
 use crate::model::{Hub, PerCollection};
 use crate::resolve::{Mode, ResolveOptions};
@@ -34,6 +35,8 @@ pub struct Settings {
     /// Hubs on which rebuilds stay bound to repositories even if the hub refuses that (`bind_repo =
     /// "always"`).
     pub always_bound: BTreeSet<Hub>,
+    /// Where snapshots of the state are made.
+    pub spacing: Spacing,
     /// Further build options sent with rebuilds.
     pub build_opts: PerCollection<BuildOptions>,
 }
@@ -67,6 +70,7 @@ impl Config {
                 .filter(|h| h.bind_repo == BindRepo::Always)
                 .map(|h| Hub::new(&h.name))
                 .collect(),
+            spacing: Spacing::default(),
             build_opts: PerCollection {
                 common: build_opts::merged(&self.build_opts, &toml::Table::new()),
                 own: self

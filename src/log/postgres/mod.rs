@@ -375,8 +375,12 @@ impl EventLog for PostgresLog {
         self.answered(self.attachment(digest)).await
     }
 
-    async fn put_snapshot(&self, snapshot: &Snapshot) -> Result<(), StoreError> {
-        self.answered(self.put_snapshot(snapshot)).await
+    async fn put_snapshot(&self, snapshot: &Snapshot, without: &[(Seq, u32)]) -> Result<(), StoreError> {
+        self.answered(self.put_snapshot(snapshot, without)).await
+    }
+
+    async fn snapshots(&self) -> Result<Snapshots, ReadError> {
+        self.answered(self.snapshots()).await
     }
 
     async fn latest_snapshot(&self, at_most: Option<Seq>, state_version: u32) -> Result<Option<Snapshot>, ReadError> {

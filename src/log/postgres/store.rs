@@ -1,10 +1,12 @@
 //! Stores and reads attachments, snapshots and names of persons.
 
+use std::sync::Arc;
+
 use super::PostgresLog;
 use crate::event::{ChainHash, FactId};
 use crate::log::error::{ReadError, StoreError};
-use crate::log::rows::{SnapshotRow, signed, unsigned};
-use crate::log::types::{ATTACHMENT_BYTES_MAX, SNAPSHOT_BYTES_MAX, SNAPSHOTS_KEPT, Snapshot};
+use crate::log::rows::{SnapshotRow, StoredSnapshotRow, signed, stored_snapshots, unsigned};
+use crate::log::types::{ATTACHMENT_BYTES_MAX, SNAPSHOT_BYTES_MAX, Snapshot, Snapshots};
 use crate::log::{codec, pool};
 use crate::model::{PersonId, Seq};
 
@@ -12,8 +14,12 @@ const ATTACHMENT: &str = "SELECT content FROM attachments WHERE digest = $1";
 const PUT_SNAPSHOT: &str = "INSERT INTO snapshots (seq, state_version, program, digest, state, hash) \
      VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (seq, state_version) DO UPDATE SET program = excluded.program, \
      digest = excluded.digest, state = excluded.state, hash = excluded.hash";
-const PRUNE_SNAPSHOTS: &str = "DELETE FROM snapshots WHERE (seq, state_version) NOT IN \
-     (SELECT seq, state_version FROM snapshots ORDER BY seq DESC, state_version DESC LIMIT $1)";
+const DROP_SNAPSHOT: &str = "DELETE FROM snapshots WHERE seq = $1 AND state_version = $2";
+const SNAPSHOTS: &str =
+    "SELECT seq, state_version, program, hash, octet_length(state)::int8 FROM snapshots ORDER BY seq";
+/// Size of all our tables, except what snapshots take.
+const TABLES_BYTES: &str = "SELECT coalesce(sum(pg_total_relation_size(oid)), 0)::int8 FROM pg_class \
+     WHERE relkind = 'r' AND relnamespace = current_schema()::regnamespace AND oid <> 'snapshots'::regclass";
 const SNAPSHOT: &str = "SELECT seq, program, digest, state, hash FROM snapshots \
      WHERE seq <= $1 AND state_version = $2 ORDER BY seq DESC LIMIT 1";
 const DROP_SNAPSHOTS: &str = "DELETE FROM snapshots";
@@ -36,9 +42,10 @@ impl PostgresLog {
         row.map(|(packed,)| codec::unpack_attachment(digest, &packed, ATTACHMENT_BYTES_MAX)).transpose()
     }
 
-    pub(super) async fn put_snapshot(&self, snapshot: &Snapshot) -> Result<(), StoreError> {
+    pub(super) async fn put_snapshot(&self, snapshot: &Snapshot, without: &[(Seq, u32)]) -> Result<(), StoreError> {
         let fail = || StoreError::new("store a snapshot");
-        let packed = codec::pack_blob(&snapshot.bytes).map_err(|e| fail()(sqlx::Error::Io(e)))?;
+        let packed = codec::pack_snapshot(Arc::clone(&snapshot.bytes)).await;
+        let packed = packed.map_err(|e| fail()(sqlx::Error::Io(e)))?;
         let mut tx = pool::begin(&self.inner.pool).await.map_err(fail())?;
         sqlx::query(PUT_SNAPSHOT)
             .bind(signed(snapshot.seq.get()))
@@ -50,7 +57,10 @@ impl PostgresLog {
             .execute(&mut *tx)
             .await
             .map_err(fail())?;
-        sqlx::query(PRUNE_SNAPSHOTS).bind(SNAPSHOTS_KEPT).execute(&mut *tx).await.map_err(fail())?;
+        for (seq, version) in without {
+            let (seq, version) = (signed(seq.get()), i64::from(*version));
+            sqlx::query(DROP_SNAPSHOT).bind(seq).bind(version).execute(&mut *tx).await.map_err(fail())?;
+        }
         tx.commit().await.map_err(fail())
     }
 
@@ -67,10 +77,19 @@ impl PostgresLog {
             .map_err(StoreError::new("read a snapshot"))?;
         let Some((seq, program, digest, packed, hash)) = row else { return Ok(None) };
         let bad = |e: String| ReadError::Content { what: format!("the snapshot of event {seq}: {e}") };
-        let bytes = codec::unpack(&packed, SNAPSHOT_BYTES_MAX).map_err(bad)?;
+        let unpacking = tokio::task::spawn_blocking(move || codec::unpack(&packed, SNAPSHOT_BYTES_MAX)).await;
+        let bytes = unpacking.unwrap_or_else(|e| std::panic::resume_unwind(e.into_panic())).map_err(bad)?.into();
         let seq = Seq::new(unsigned(seq)).ok_or_else(|| bad("its event is none".to_owned()))?;
         let hash = hash.try_into().map(ChainHash).map_err(|_| bad("its hash is none".to_owned()))?;
         Ok(Some(Snapshot { seq, hash, program, state_version, digest, bytes }))
+    }
+
+    pub(super) async fn snapshots(&self) -> Result<Snapshots, ReadError> {
+        let fail = || StoreError::new("list the snapshots");
+        let rows: Vec<StoredSnapshotRow> =
+            sqlx::query_as(SNAPSHOTS).fetch_all(&self.inner.pool).await.map_err(fail())?;
+        let others: i64 = sqlx::query_scalar(TABLES_BYTES).fetch_one(&self.inner.pool).await.map_err(fail())?;
+        Ok(Snapshots { kept: stored_snapshots(rows), others_bytes: unsigned(others) })
     }
 
     pub(super) async fn drop_snapshots(&self) -> Result<u64, StoreError> {

@@ -1,18 +1,22 @@
 //! Stores and reads attachments, snapshots and names of persons.
 
+use std::sync::Arc;
+
 use super::SqliteLog;
 use crate::event::ChainHash;
 use crate::log::codec;
 use crate::log::error::{ReadError, StoreError};
-use crate::log::rows::{SnapshotRow, signed, unsigned};
-use crate::log::types::{ATTACHMENT_BYTES_MAX, SNAPSHOT_BYTES_MAX, SNAPSHOTS_KEPT, Snapshot};
+use crate::log::rows::{SnapshotRow, StoredSnapshotRow, signed, stored_snapshots, unsigned};
+use crate::log::types::{ATTACHMENT_BYTES_MAX, SNAPSHOT_BYTES_MAX, Snapshot, Snapshots};
 use crate::model::{PersonId, Seq};
 
 const ATTACHMENT: &str = "SELECT content FROM attachments WHERE digest = ?";
 const PUT_SNAPSHOT: &str =
     "INSERT OR REPLACE INTO snapshots (seq, state_version, program, digest, state, hash) VALUES (?, ?, ?, ?, ?, ?)";
-const PRUNE_SNAPSHOTS: &str = "DELETE FROM snapshots WHERE (seq, state_version) NOT IN \
-     (SELECT seq, state_version FROM snapshots ORDER BY seq DESC, state_version DESC LIMIT ?)";
+const DROP_SNAPSHOT: &str = "DELETE FROM snapshots WHERE seq = ? AND state_version = ?";
+const SNAPSHOTS: &str = "SELECT seq, state_version, program, hash, length(state) FROM snapshots ORDER BY seq";
+const FILE_BYTES: &str = "SELECT (page_count - freelist_count) * page_size \
+     FROM pragma_page_count, pragma_freelist_count, pragma_page_size";
 const SNAPSHOT: &str = "SELECT seq, program, digest, state, hash FROM snapshots \
      WHERE seq <= ? AND state_version = ? ORDER BY seq DESC LIMIT 1";
 const DROP_SNAPSHOTS: &str = "DELETE FROM snapshots";
@@ -34,9 +38,10 @@ impl SqliteLog {
         row.map(|(packed,)| codec::unpack_attachment(digest, &packed, ATTACHMENT_BYTES_MAX)).transpose()
     }
 
-    pub(super) async fn put_snapshot(&self, snapshot: &Snapshot) -> Result<(), StoreError> {
+    pub(super) async fn put_snapshot(&self, snapshot: &Snapshot, without: &[(Seq, u32)]) -> Result<(), StoreError> {
         let fail = || StoreError::new("store a snapshot");
-        let packed = codec::pack_blob(&snapshot.bytes).map_err(|e| fail()(sqlx::Error::Io(e)))?;
+        let packed = codec::pack_snapshot(Arc::clone(&snapshot.bytes)).await;
+        let packed = packed.map_err(|e| fail()(sqlx::Error::Io(e)))?;
         let mut tx = self.begin("store a snapshot").await?;
         sqlx::query(PUT_SNAPSHOT)
             .bind(signed(snapshot.seq.get()))
@@ -48,7 +53,10 @@ impl SqliteLog {
             .execute(&mut *tx)
             .await
             .map_err(fail())?;
-        sqlx::query(PRUNE_SNAPSHOTS).bind(SNAPSHOTS_KEPT).execute(&mut *tx).await.map_err(fail())?;
+        for (seq, version) in without {
+            let (seq, version) = (signed(seq.get()), i64::from(*version));
+            sqlx::query(DROP_SNAPSHOT).bind(seq).bind(version).execute(&mut *tx).await.map_err(fail())?;
+        }
         tx.commit().await.map_err(fail())
     }
 
@@ -65,10 +73,21 @@ impl SqliteLog {
             .map_err(StoreError::new("read a snapshot"))?;
         let Some((seq, program, digest, packed, hash)) = row else { return Ok(None) };
         let bad = |e: String| ReadError::Content { what: format!("the snapshot of event {seq}: {e}") };
-        let bytes = codec::unpack(&packed, SNAPSHOT_BYTES_MAX).map_err(bad)?;
+        let unpacking = tokio::task::spawn_blocking(move || codec::unpack(&packed, SNAPSHOT_BYTES_MAX)).await;
+        let bytes = unpacking.unwrap_or_else(|e| std::panic::resume_unwind(e.into_panic())).map_err(bad)?.into();
         let seq = Seq::new(unsigned(seq)).ok_or_else(|| bad("its event is none".to_owned()))?;
         let hash = hash.try_into().map(ChainHash).map_err(|_| bad("its hash is none".to_owned()))?;
         Ok(Some(Snapshot { seq, hash, program, state_version, digest, bytes }))
+    }
+
+    pub(super) async fn snapshots(&self) -> Result<Snapshots, ReadError> {
+        let fail = || StoreError::new("list the snapshots");
+        let rows: Vec<StoredSnapshotRow> =
+            sqlx::query_as(SNAPSHOTS).fetch_all(&self.inner.readers).await.map_err(fail())?;
+        let all: i64 = sqlx::query_scalar(FILE_BYTES).fetch_one(&self.inner.readers).await.map_err(fail())?;
+        let kept = stored_snapshots(rows);
+        let theirs = kept.iter().map(|s| s.stored_bytes).sum();
+        Ok(Snapshots { kept, others_bytes: unsigned(all).saturating_sub(theirs) })
     }
 
     pub(super) async fn drop_snapshots(&self) -> Result<u64, StoreError> {

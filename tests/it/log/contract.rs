@@ -1,5 +1,6 @@
 //! What every database must do: one test suite that runs for each.
 
+mod kept;
 mod queues;
 
 use std::time::Duration;
@@ -9,6 +10,7 @@ use koschei::log::*;
 use koschei::model::{Class, Classified, PersonId};
 
 use crate::log_place::{Place, at, chain, commit, event, fill, on_both, seq};
+use kept::snapshots;
 use queues::{inbox_of_one_source, inbox_order_and_duplicates, inbox_pruning, inbox_retried, inbox_settling, outbox};
 
 on_both!(
@@ -398,34 +400,6 @@ async fn tail_other_handle(place: Place) {
         let seen = tokio::time::timeout(Duration::from_secs(300), waiter).await.unwrap().unwrap().unwrap();
         assert_eq!(seen, head);
     }
-}
-
-async fn snapshots(place: Place) {
-    let log = place.open().await;
-    let snapshot = |n: u64, version| Snapshot {
-        seq: seq(n),
-        hash: ChainHash([u8::try_from(n).unwrap(); 32]),
-        program: "0.1.0".to_owned(),
-        state_version: version,
-        digest: format!("digest {n}"),
-        bytes: vec![u8::try_from(n).unwrap(); 100_000],
-    };
-    assert_eq!(log.latest_snapshot(None, 1).await.unwrap(), None);
-    for n in [10, 20, 30] {
-        log.put_snapshot(&snapshot(n, 1)).await.unwrap();
-    }
-    assert_eq!(log.latest_snapshot(None, 1).await.unwrap(), Some(snapshot(30, 1)));
-    assert_eq!(log.latest_snapshot(Some(seq(29)), 1).await.unwrap(), Some(snapshot(20, 1)));
-    assert_eq!(log.latest_snapshot(Some(seq(9)), 1).await.unwrap(), None);
-    assert_eq!(log.latest_snapshot(None, 2).await.unwrap(), None);
-    let newer = Snapshot { digest: "other".to_owned(), ..snapshot(30, 1) };
-    log.put_snapshot(&newer).await.unwrap();
-    assert_eq!(log.latest_snapshot(None, 1).await.unwrap(), Some(newer));
-    log.put_snapshot(&snapshot(40, 2)).await.unwrap();
-    assert_eq!(log.latest_snapshot(Some(seq(19)), 1).await.unwrap(), None, "only the newest are kept");
-    assert_eq!(log.latest_snapshot(None, 1).await.unwrap().unwrap().seq, seq(30));
-    assert_eq!(log.drop_snapshots().await.unwrap(), 3);
-    assert_eq!(log.latest_snapshot(None, 2).await.unwrap(), None);
 }
 
 async fn persons(place: Place) {

@@ -34,8 +34,9 @@ async fn of_another_past(log: &SqliteLog) -> (State, ChainHash) {
 }
 
 fn kept(state: &State, seq: Seq, hash: ChainHash) -> Snapshot {
-    let (program, digest) = (PROGRAM.to_owned(), state.digest());
-    Snapshot { seq, hash, program, state_version: snapshot::VERSION, digest, bytes: state.to_bytes() }
+    let (program, bytes) = (PROGRAM.to_owned(), state.to_bytes(hash));
+    let digest = blake3::hash(&bytes).to_hex().to_string();
+    Snapshot { seq, hash, program, state_version: snapshot::VERSION, digest, bytes: bytes.into() }
 }
 
 fn audited(db: &Path) -> (Option<i32>, String) {
@@ -70,7 +71,7 @@ async fn a_wrong_snapshot_is_found(#[case] forged: bool, #[case] says: &str) {
     let (state, hash) = of_another_past(&log).await;
     let ours = log.read(Seq::new(AT - 1), 1).await.unwrap().remove(0);
     assert_ne!(hash, ours.hash);
-    log.put_snapshot(&kept(&state, ours.seq, if forged { ours.hash } else { hash })).await.unwrap();
+    log.put_snapshot(&kept(&state, ours.seq, if forged { ours.hash } else { hash }), &[]).await.unwrap();
 
     let begun = folding::newest_snapshot(&log, None).await.unwrap();
     let end = folding::state(&log, None, &mut |_| {}).await.unwrap().digest();
@@ -98,7 +99,7 @@ async fn a_snapshot_beyond_the_end_is_found() {
     let mut state = folding::from_start(&log, None, &mut |_| {}).await.unwrap();
     let beyond = Seq::after(Seq::new(state.seq.unwrap().get() + 7));
     state.seq = Some(beyond);
-    log.put_snapshot(&kept(&state, beyond, ChainHash([7; 32]))).await.unwrap();
+    log.put_snapshot(&kept(&state, beyond, ChainHash([7; 32])), &[]).await.unwrap();
     assert!(folding::newest_snapshot(&log, None).await.is_none());
     let (code, text) = audited(&db);
     assert_eq!(code, Some(5), "{text}");

@@ -123,6 +123,7 @@ impl World {
             wanted: collections.iter().map(created).collect(),
             hubs: std::collections::BTreeSet::new(),
             always_bound: std::collections::BTreeSet::new(),
+            spacing: koschei::fold::spacing::Spacing::default(),
             build_opts: koschei::model::PerCollection::default(),
         };
         let rt = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

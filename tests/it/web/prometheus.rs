@@ -87,6 +87,9 @@ pub(crate) async fn healthy(dir: &Path, metrics: &Metrics) -> koschei::log::AnyL
     metrics.submission(Submission::Submitted);
     metrics.loop_begins("look", Duration::from_secs(3_600), now);
     metrics.sent(3, 1);
+    metrics.snapshot_at(log.head().await.unwrap().seq);
+    metrics.snapshots_take(1_000_000);
+    metrics.snapshot_held(0.1);
     metrics.last_message(now);
     log
 }

@@ -7,5 +7,6 @@ pub(crate) mod generated;
 pub(crate) mod kill;
 pub(crate) mod model_of_actions;
 pub(crate) mod properties;
+pub(crate) mod snapshots;
 pub(crate) mod truth;
 pub(crate) mod two_writers;

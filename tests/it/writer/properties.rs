@@ -65,7 +65,8 @@ async fn reads_the_same<E: RepoResolver>(
     folding::keep(&one, &early).await.unwrap();
     let kept = one.latest_snapshot(None, snapshot::VERSION).await.unwrap().unwrap();
     assert_eq!(kept.seq, cut);
-    let restored = State::from_bytes(&kept.bytes).unwrap();
+    let (restored, hash) = State::from_bytes(&kept.bytes).unwrap();
+    assert_eq!(hash, kept.hash);
     assert_eq!(restored.digest(), early.digest(), "{what}: snapshot at {cut} restored");
     let state = folding::state(&one, None, &mut |_| {}).await.unwrap();
     assert_eq!(digests(&state), want, "{what}: snapshot at {cut} and the events after it");
