@@ -336,7 +336,7 @@ async fn from_snapshots(log: &AnyLog, report: &mut Report) {
     report.add("state at the end, from a snapshot", "ms", vec![cost.wall_secs * 1e3], Some(Aim::AtMost(1_000.0)));
     report.add("  of it processor time", "ms", vec![cost.cpu_secs * 1e3], None);
     drop(state);
-    let keeping = folding::Keeping { spacing: Spacing::default(), told: &|kept| drop(kept.unwrap()) };
+    let keeping = folding::Keeping { spacing: Spacing::default(), told: &|kept| assert!(kept.is_ok(), "{kept:?}") };
     let meter = Meter::start();
     drop(folding::from_start_keeping(log, &keeping, &mut |_| {}).await.unwrap());
     report.add("fold that leaves snapshots behind", "events/s", vec![end.get() as f64 / meter.cost().wall_secs], None);
