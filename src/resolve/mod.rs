@@ -33,6 +33,7 @@ mod overlap;
 mod priority;
 mod resolver;
 mod said;
+mod sig;
 mod solv;
 mod universe;
 

@@ -25,7 +25,7 @@ impl<'u> Builder<'u> {
         let (recommends, suggests) = (self.simple(|p| &p.recommends), self.simple(|p| &p.suggests));
         let (recommended_in, suggested_in) = (self.wished_sets(&recommends), self.wished_sets(&suggests));
         let steps = self.steps();
-        let shared = shared_provides(self.universe, &self.dead);
+        let (shared, shared_names) = shared_provides(self.universe, &self.dead);
         self.order();
         let mut pairs = std::mem::take(&mut self.conflicts);
         pairs.retain(|&(a, b)| !self.dead[a as usize] && !self.dead[b as usize]);
@@ -111,6 +111,7 @@ impl<'u> Builder<'u> {
             recommended_in,
             suggested_in,
             shared,
+            shared_names,
             weak: self.weak,
             steps,
             traits: self.traits,

@@ -6,6 +6,7 @@ use super::Node;
 use super::clauses::Literal;
 use super::sets::{Rows, SetId};
 use super::weak::WeakPackage;
+use crate::resolve::sig::Sig;
 
 /// Flags of a package.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -28,6 +29,11 @@ impl Flags {
 
     pub(super) const fn has(self, other: Self) -> bool {
         self.0 & other.0 != 0
+    }
+
+    /// Returns all flags as bits.
+    pub(super) const fn bits(self) -> u8 {
+        self.0
     }
 
     pub(super) fn set(&mut self, other: Self) {
@@ -116,6 +122,8 @@ pub(super) struct Graph {
     /// For each package, the sets it is in that some package suggests.
     pub(super) suggested_in: Rows<SetId>,
     pub(super) shared: Rows<Shared>,
+    /// Hash of each shared name, by [`Shared::name`].
+    pub(super) shared_names: FxHashMap<u32, Sig>,
     pub(super) weak: FxHashMap<Node, WeakPackage>,
     /// For each package, the sets of its requirements outside of scriptlets. Distances use these.
     pub(super) steps: Rows<SetId>,

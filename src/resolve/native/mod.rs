@@ -23,11 +23,15 @@ mod graph;
 mod pending;
 mod policy;
 mod provides;
+mod reach;
 mod refute;
+mod reuse;
 mod search;
 mod sets;
 mod shared;
+mod signature;
 mod state;
+mod trace;
 mod weak;
 
 use std::fmt;
@@ -37,11 +41,16 @@ use self::build::Builder;
 use self::clauses::{Normal, positive};
 use self::graph::{Flags, Graph};
 use self::provides::Providers;
+pub(super) use self::reach::Reach;
 pub(super) use self::refute::{Alternatives, End, Refutation};
+pub use self::reuse::Again;
+pub(super) use self::reuse::{Changes, Checker, Read};
 use self::search::Search;
 use self::search::SearchResult;
+pub(super) use self::signature::{Key, Signatures};
 use self::state::{JOBS_MAX, Job};
 use super::error::ResolveError;
+use super::sig::{Mixer, Sig};
 use super::universe::{PkgId, Universe};
 use crate::repodata::{Dependency, DependencyError, Rich};
 
@@ -227,6 +236,50 @@ impl<'u> Native<'u> {
         NativeSearch { search: Search::new(&self.graph, base), graph: &self.graph, base }
     }
 
+    /// Returns the hashes of this repository with its base. `keys` are those of all packages.
+    pub(super) fn signatures(&self, base: Option<&NativeBase>, keys: &NodeKeys) -> Signatures {
+        Signatures::new(&self.graph, base.map(|b| &b.0), keys)
+    }
+
+    /// Returns what changed since an earlier repository. `new` are the hashes of this one.
+    pub(super) fn changes<'n>(
+        &'n self,
+        base: Option<&'n NativeBase>,
+        keys: &'n NodeKeys,
+        old: &Signatures,
+        new: &Signatures,
+    ) -> Changes<'n> {
+        Changes::between(old, new, &self.graph, base.map(|b| &b.0), &keys.of)
+    }
+
+    /// Makes hashes of what libsolv may read for a question.
+    pub(super) fn reach<'n>(
+        &'n self,
+        universe: &'n Universe,
+        base: Option<&'n NativeBase>,
+        keys: &'n NodeKeys,
+    ) -> Reach<'n> {
+        Reach::new(&self.graph, &self.providers, universe, base.map(|b| &b.0), &keys.of)
+    }
+
+    /// Returns the hash of what a wish asks for, and of the packages that match it.
+    pub(super) fn wish_sig(&self, wish: &Wish, base: Option<&NativeBase>, keys: &NodeKeys) -> Sig {
+        let mut mixer = Mixer::default();
+        match &wish.jobs {
+            Jobs::None => mixer.add(1),
+            Jobs::Impossible => mixer.add(2),
+            Jobs::Handover => mixer.add(3),
+            Jobs::All(lists) => {
+                mixer.add(4 + lists.len() as u64);
+                for list in lists {
+                    signature::candidates(list, &self.graph, base.map(|b| &b.0), &keys.of, &mut mixer);
+                }
+            }
+        }
+        wish.matches.iter().for_each(|&p| mixer.add(keys.of[p as usize].into()));
+        mixer.finish()
+    }
+
     /// Returns the sets that a package requires outside of scriptlets.
     pub(super) fn steps(&self, id: PkgId) -> &[u32] {
         self.graph.steps.row(node(id.index()))
@@ -275,6 +328,59 @@ impl<'u> Native<'u> {
 
 fn packages(nodes: &[Node]) -> Vec<PkgId> {
     nodes.iter().filter(|&&p| p != SYSTEM).map(|&p| PkgId::from_index(package(p))).collect()
+}
+
+/// The keys of a repository's packages.
+pub(super) struct NodeKeys {
+    /// By the solver's numbers.
+    of: Vec<Key>,
+    /// One more than the highest key of this repository and of those before.
+    end: usize,
+}
+
+impl NodeKeys {
+    /// `keys` are those of all packages in their order. All keys ever given out are below `end`.
+    pub(super) fn new(keys: impl Iterator<Item = Key>, end: usize) -> Self {
+        Self { of: [0, 0].into_iter().chain(keys).collect(), end }
+    }
+
+    /// Returns the key of a package.
+    pub(super) fn of(&self, id: PkgId) -> Key {
+        self.of[node(id.index()) as usize]
+    }
+}
+
+/// What a search read, by keys.
+#[derive(Default)]
+pub(super) struct ReadKeys {
+    pub(super) there: Vec<Key>,
+    pub(super) against: Vec<Key>,
+    pub(super) emptied: Vec<Key>,
+    pub(super) compared: Vec<Key>,
+}
+
+impl Changes<'_> {
+    /// Checks whether the distances of an answer to these wishes may have changed although its
+    /// packages did not.
+    pub(super) fn touch_distances(&self, wish: &Wish) -> bool {
+        self.moves_distances(wish.matches.iter().copied())
+    }
+}
+
+impl Checker<'_, '_> {
+    /// Checks whether an answer with this trace to these wishes still holds, if base and candidates
+    /// are the same.
+    pub(super) fn holds<'w>(
+        &mut self,
+        read: &Read<'_>,
+        wishes: impl IntoIterator<Item = &'w Wish>,
+    ) -> Result<(), Again> {
+        let lists = wishes.into_iter().flat_map(|wish| match &wish.jobs {
+            Jobs::All(lists) => lists.as_slice(),
+            Jobs::None | Jobs::Impossible | Jobs::Handover => &[],
+        });
+        self.check(read, lists.flatten())
+    }
 }
 
 /// A [`Base`], for code that only passes it on.
@@ -331,6 +437,23 @@ pub(super) struct NativeSearch<'n> {
 }
 
 impl NativeSearch<'_> {
+    /// Records from now on what each search reads.
+    pub(super) fn record(&mut self) {
+        self.search.record();
+    }
+
+    /// Returns what the last search read. Nothing if it ended before it began.
+    pub(super) fn take_read(&mut self, keys: &NodeKeys) -> ReadKeys {
+        let trace = self.search.take_trace().unwrap_or_default();
+        let keys = |list: &[Node]| list.iter().map(|&p| keys.of[p as usize]).collect();
+        ReadKeys {
+            there: keys(&trace.there),
+            against: keys(&trace.against),
+            emptied: keys(&trace.emptied),
+            compared: keys(&trace.compared),
+        }
+    }
+
     /// Solves all wishes together.
     pub(super) fn solve<'w>(&mut self, wishes: impl IntoIterator<Item = &'w Wish>) -> NativeAnswer {
         let mut jobs = Vec::new();

@@ -6,6 +6,7 @@ use super::clauses::positive;
 use super::graph::Graph;
 use super::policy::{Chooser, Wishes};
 use super::state::{Job, State, Stop, rule_at};
+use super::trace::{Compared, Trace};
 use super::{Handover, Node, index32};
 
 /// How a search ended.
@@ -35,6 +36,10 @@ pub(super) struct Search<'g> {
     branches: Vec<Branch>,
     /// Buffer for the candidates of the current rule.
     queue: Vec<Node>,
+    /// The candidates that the policy compared, if the search is recorded.
+    compared: Option<Compared>,
+    /// What the last search read, if it was recorded and not handed over.
+    trace: Option<Trace>,
 }
 
 impl<'g> Search<'g> {
@@ -46,7 +51,19 @@ impl<'g> Search<'g> {
             wishes: Wishes::new(graph),
             branches: Vec::new(),
             queue: Vec::new(),
+            compared: None,
+            trace: None,
         }
+    }
+
+    /// Records from now on what each search reads.
+    pub(super) fn record(&mut self) {
+        self.compared = Some(Compared::new(self.graph));
+    }
+
+    /// Returns what the last search read. `None` if it was not recorded or handed over.
+    pub(super) fn take_trace(&mut self) -> Option<Trace> {
+        self.trace.take()
     }
 
     /// Solves the jobs.
@@ -63,6 +80,11 @@ impl<'g> Search<'g> {
             Err(End::Stop(Stop::Conflict)) => SearchResult::Handover(Handover::Conflict),
             Err(End::Stop(Stop::Handover(reason))) => SearchResult::Handover(reason),
         };
+        if let Some(compared) = &mut self.compared {
+            let compared = compared.take();
+            let decided = !matches!(outcome, SearchResult::Handover(_));
+            self.trace = decided.then(|| Trace::of(&self.state, self.base, compared));
+        }
         self.state.clear(self.graph, self.base, !matches!(outcome, SearchResult::Closure(_)));
         self.wishes.forget();
         self.branches.clear();
@@ -202,6 +224,7 @@ impl<'g> Search<'g> {
                 continue;
             }
             if queue.len() > 1 && !second_round {
+                self.note(&queue);
                 if let Err(handover) = self.chooser().filter(&mut queue, false) {
                     break Err(End::Stop(Stop::Handover(handover)));
                 }
@@ -239,9 +262,16 @@ impl<'g> Search<'g> {
         Chooser { graph: self.graph, base: self.base, state: &self.state, wishes: &mut self.wishes }
     }
 
+    fn note(&mut self, candidates: &[Node]) {
+        if let Some(compared) = &mut self.compared {
+            compared.add(candidates);
+        }
+    }
+
     /// Chooses one of the candidates, remembers the others, and propagates.
     fn select(&mut self, candidates: &mut Vec<Node>, jobs: &[Job], level: i32, for_job: bool) -> Result<i32, End> {
         if candidates.len() > 1 {
+            self.note(candidates);
             let mut chooser = self.chooser();
             chooser.filter(candidates, true).map_err(|h| End::Stop(Stop::Handover(h)))?;
             if candidates.len() > 1 && for_job {

@@ -8,6 +8,7 @@ use super::sets::Rows;
 use super::{Node, SYSTEM, index32, node};
 use crate::model::rpmvercmp;
 use crate::repodata::{DepEvr, DepId, Op};
+use crate::resolve::sig::{Mixer, Sig};
 use crate::resolve::universe::Universe;
 
 /// Checks whether a version looks like a hash. Such versions do not say which is newer.
@@ -17,8 +18,8 @@ fn is_hash(evr: &DepEvr) -> bool {
 }
 
 /// Returns for each package the names that it shares with other packages by `=`, `<=` or `<`, and
-/// how their versions compare.
-pub(super) fn shared_provides(universe: &Universe, dead: &[bool]) -> Rows<Shared> {
+/// how their versions compare. Also returns the hash of each of these names.
+pub(super) fn shared_provides(universe: &Universe, dead: &[bool]) -> (Rows<Shared>, FxHashMap<u32, Sig>) {
     struct Entry {
         name: u32,
         node: Node,
@@ -106,5 +107,11 @@ pub(super) fn shared_provides(universe: &Universe, dead: &[bool]) -> Rows<Shared
         }
     }
     let pairs: Vec<(u32, Shared)> = entries.iter().zip(&ranked).map(|(e, s)| (e.node, *s)).collect();
-    Rows::from_pairs(dead.len(), &pairs)
+    let shared = names.iter().filter(|(_, id)| holder[**id as usize] == SYSTEM);
+    let sigs = shared.map(|(name, &id)| {
+        let mut mixer = Mixer::default();
+        mixer.text(name);
+        (id, mixer.finish())
+    });
+    (Rows::from_pairs(dead.len(), &pairs), sigs.collect())
 }

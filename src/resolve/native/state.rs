@@ -41,6 +41,10 @@ pub(super) struct State {
     active: Vec<u32>,
     /// Whether jobs may still be unfulfilled.
     pub(super) jobs_open: bool,
+    /// Decisions of this search that were taken back.
+    pub(super) undone: Vec<Literal>,
+    /// Packages that were decided against because a set that they require ran empty.
+    pub(super) emptied: Vec<Node>,
 }
 
 impl State {
@@ -53,6 +57,8 @@ impl State {
             pending: Pending::new(graph.rules.len() * 2 + JOBS_MAX),
             active: vec![0; graph.live.len()],
             jobs_open: true,
+            undone: Vec::new(),
+            emptied: Vec::new(),
         }
     }
 
@@ -99,6 +105,8 @@ impl State {
         self.head = 0;
         self.pending.clear();
         self.jobs_open = true;
+        self.undone.clear();
+        self.emptied.clear();
     }
 
     fn undo(&mut self, l: Literal, graph: &Graph, base: Option<&Base>) {
@@ -120,6 +128,7 @@ impl State {
                 break;
             }
             self.trail.pop();
+            self.undone.push(l);
             self.undo(l, graph, base);
         }
         self.head = self.head.min(self.trail.len());
@@ -264,6 +273,9 @@ impl State {
                 }
                 Look::None => {
                     for &r in graph.requirers.row(set) {
+                        if self.values[r as usize] == 0 {
+                            self.emptied.push(r);
+                        }
                         self.assert(-super::clauses::positive(r), level)?;
                     }
                 }
