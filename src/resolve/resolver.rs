@@ -1,14 +1,20 @@
 //! Resolves one source package after the other.
 
+mod all;
+pub(super) mod answers;
+mod asked;
+mod current;
+pub(super) mod earlier;
 pub(super) mod explain;
 mod kept_out;
 pub(super) mod needers;
 mod problem;
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
+use self::asked::Known;
 use self::explain::Explainer;
 use self::kept_out::KeptOut;
 use super::change::Installed;
@@ -203,9 +209,6 @@ impl<'u> Prepared<'u> {
 /// Most wishes kept per resolver. A distribution has some 60,000 different BuildRequires.
 const KNOWN_MAX: usize = 200_000;
 
-/// The parsed form of one BuildRequires and its wish, or the problem.
-type Known = Rc<Result<(Dependency, Wish), String>>;
-
 /// Resolves source packages against one universe and one build group. It is bound to its thread
 /// (neither `Send` nor `Sync`). An answer does not depend on earlier ones.
 pub struct Resolver<'p> {
@@ -267,10 +270,7 @@ impl Resolver<'_> {
     /// version (`foo < 2`), a capability or a path therefore keeps out nothing. [`Mode::Joint`]
     /// ignores them, as Koschei does.
     pub fn resolve_source(&mut self, build: &BuildRequires) -> Resolution {
-        let kept_out = match self.prepared.mode {
-            Mode::Two => self.prepared.kept_out.of(&build.conflicts, self.prepared),
-            Mode::Joint => Vec::new(),
-        };
+        let kept_out = self.prepared.kept_out(build);
         self.resolve_by(&build.requires, &kept_out, self.prepared.solvers)
     }
 
@@ -294,24 +294,7 @@ impl Resolver<'_> {
             return answer;
         }
         let known: Vec<Known> = build_requires.iter().map(|text| self.known(text.as_ref())).collect();
-        let mut wishes: Vec<&Wish> = Vec::new();
-        if prepared.mode == Mode::Joint {
-            wishes.extend(prepared.members.iter().map(GroupMember::wish));
-        }
-        for (text, wish) in build_requires.iter().zip(&known) {
-            let text = text.as_ref();
-            match &**wish {
-                Ok((dependency, wish)) if wish.is_empty() && !dependency.is_rich() => {
-                    let hidden = prepared.universe.hidden(dependency).map_or(String::new(), |h| format!("; {h}"));
-                    answer.problems.push(format!("no package found for build requirement {text}{hidden}"));
-                }
-                Ok((_, wish)) if wish.is_empty() && prepared.mode == Mode::Joint => {
-                    answer.skipped.push(text.to_owned());
-                }
-                Ok((_, wish)) => wishes.push(wish),
-                Err(error) => answer.problems.push(error.clone()),
-            }
-        }
+        let wishes = prepared.wishes(build_requires.iter().map(AsRef::as_ref).zip(&known), &mut answer);
         self.decide(&mut answer, wishes, (build_requires, &known), kept_out, solvers);
         if !answer.ok && self.texts {
             self.name_rich(&mut answer, build_requires, &known);
@@ -383,7 +366,7 @@ impl Resolver<'_> {
 
     /// Replaces problem texts that name nothing by texts about what rich BuildRequires lack.
     fn name_rich(&self, answer: &mut Resolution, build_requires: &[impl AsRef<str>], known: &[Known]) {
-        let read = |(text, known): (_, &'_ Known)| (text, Rc::clone(known));
+        let read = |(text, known): (_, &'_ Known)| (text, Arc::clone(known));
         let read: Vec<(&str, Known)> = build_requires.iter().map(AsRef::as_ref).zip(known).map(read).collect();
         let asked: Vec<(&str, &Dependency)> = read
             .iter()
@@ -399,16 +382,11 @@ impl Resolver<'_> {
 
     fn known(&mut self, text: &str) -> Known {
         if let Some(known) = self.known.get(text) {
-            return Rc::clone(known);
+            return Arc::clone(known);
         }
-        let prepared = self.prepared;
-        let wish = Dependency::parse(text)
-            .and_then(|dependency| Ok((prepared.native.wish(&dependency, prepared.universe)?, dependency)))
-            .map(|(wish, dependency)| (dependency, wish))
-            .map_err(|error| format!("build requirement not understood: {error}"));
-        let known = Rc::new(wish);
+        let known = self.prepared.read(text);
         if self.known.len() < KNOWN_MAX {
-            self.known.insert(text.to_owned(), Rc::clone(&known));
+            self.known.insert(text.to_owned(), Arc::clone(&known));
         }
         known
     }
