@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use koschei::repodata::RepoDir;
-use koschei::resolve::{Mode, Universe};
+use koschei::resolve::{BuildRequires, Earlier, Mode, Universe};
 use rstest::rstest;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -155,5 +155,109 @@ fn the_whole() {
         check(&binary, &dir.join("generations/oracle"), &format!("{number}."));
         std::fs::remove_dir_all(&binary).unwrap();
         old = new;
+    }
+}
+
+/// Puts the packages of a `primary.xml` in another order, the same one for equal names.
+fn shuffled(primary: &[u8]) -> Vec<u8> {
+    let text = std::str::from_utf8(primary).unwrap();
+    let (head, rest) = text.split_at(text.find("<package ").unwrap());
+    let (packages, foot) = rest.split_at(rest.rfind("</metadata>").unwrap());
+    let mut packages: Vec<&str> = packages.split_inclusive("</package>").collect();
+    let place = |package: &&str| {
+        let name = package.split("<name>").nth(1).map_or("", |rest| rest.split('<').next().unwrap());
+        Sha256::digest(name)
+    };
+    packages.sort_by_cached_key(place);
+    [head, &packages.concat(), foot].concat().into_bytes()
+}
+
+/// Answers of one series of repositories, in both modes.
+#[derive(Default)]
+struct Series {
+    earlier: [Earlier; 2],
+}
+
+impl Series {
+    /// Resolves the next repository with what is known of the one before, and anew. Both must give
+    /// the same answers.
+    fn next(&mut self, binary: &Path, sources: &[BuildRequires]) {
+        let content = RepoDir::open(binary).unwrap().load([]).unwrap();
+        let group = content.groups.as_ref().unwrap().installed("build").unwrap();
+        let universe = Universe::load(Arc::new(content), "x86_64").unwrap();
+        let asked: Vec<&BuildRequires> = sources.iter().collect();
+        for (mode, earlier) in [Mode::Joint, Mode::Two].into_iter().zip(&mut self.earlier) {
+            let prepared = universe.prepare(&group, mode).unwrap();
+            let (answers, kept) = prepared.resolve_all(&asked, std::mem::take(earlier), 2);
+            *earlier = kept;
+            let half = |range: std::ops::Range<usize>| {
+                let mut resolver = prepared.resolver().without_texts().with_distances();
+                for at in range {
+                    let (got, mut expected) = (answers.resolution(at), resolver.resolve_source(&sources[at]));
+                    expected.handover = got.handover;
+                    assert_eq!(got, expected, "{mode:?} {:?}", sources[at]);
+                }
+            };
+            std::thread::scope(|scope| {
+                let first = scope.spawn(|| half(0..sources.len() / 2));
+                half(sources.len() / 2..sources.len());
+                first.join().unwrap();
+            });
+            println!("{} {mode:?}: {:?}, {} bytes kept", binary.display(), answers.work(), earlier.bytes());
+        }
+    }
+}
+
+fn build_requires(source: &Path) -> Vec<BuildRequires> {
+    let source = RepoDir::open(source).unwrap().load([]).unwrap();
+    source.packages().iter().map(|package| BuildRequires::literal(source.build_requires(package))).collect()
+}
+
+/// The sample of a distribution, with some packages gone, some moved, and back. Answers are taken
+/// over from one to the next.
+#[test]
+fn a_series_of_the_sample() {
+    let base = data("medium/binary");
+    let sources = build_requires(&data("medium/source"));
+    let primary = zstd::decode_all(std::fs::File::open(base.join("repodata/primary.xml.zst")).unwrap()).unwrap();
+    let text = String::from_utf8(primary).unwrap();
+    let packages: Vec<&str> = text.split_inclusive("</package>").collect();
+    let without = |n: usize| {
+        let kept = packages.iter().enumerate().filter(|(at, _)| n == 0 || *at == 0 || at % n != n / 2);
+        kept.map(|(_, package)| *package).collect::<String>().into_bytes()
+    };
+    let mut series = Series::default();
+    let scratch = tempfile::tempdir().unwrap();
+    for (number, primary) in [without(0), without(2000), without(700), without(2000), without(0)].iter().enumerate() {
+        let binary = scratch.path().join(number.to_string());
+        write_repo(&binary, &base, primary);
+        series.next(&binary, &sources);
+    }
+}
+
+/// The whole distribution and ten later generations, in the order of the files and in another.
+#[test]
+fn a_series_of_the_whole() {
+    if scale(0, 1) == 0 {
+        return;
+    }
+    let Some(dir) = whole() else {
+        println!("no whole distribution: see `the_whole`; its series is NOT tested");
+        return;
+    };
+    let (base, sources) = (dir.join("full/binary"), build_requires(&dir.join("full/source")));
+    let mut series: [Series; 2] = Default::default();
+    let mut primary = zstd::decode_all(std::fs::File::open(base.join("repodata/primary.xml.zst")).unwrap()).unwrap();
+    for generation in 0..=10 {
+        if generation > 0 {
+            primary = patched(&primary, &dir.join("generations").join(format!("{generation:02}.patch.zst")));
+        }
+        for (order, series) in series.iter_mut().enumerate() {
+            let scratch = tempfile::tempdir().unwrap();
+            let binary = scratch.path().join(format!("{generation:02}"));
+            let primary = if order == 0 { primary.clone() } else { shuffled(&primary) };
+            write_repo(&binary, &base, &primary);
+            series.next(&binary, &sources);
+        }
     }
 }

@@ -5,6 +5,7 @@
 //! both modes. A difference is shrunk. Put the smallest one into `regressions` below.
 
 mod random_repositories;
+mod series;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -65,6 +65,11 @@ pub(super) struct Maker {
 
 impl Maker {
     pub(super) fn world(seed: u64) -> World {
+        Self::world_and_maker(seed).0
+    }
+
+    /// Also returns the maker, for changes of that world.
+    pub(super) fn world_and_maker(seed: u64) -> (World, Self) {
         const ARCHES: [&[&str]; 3] = [&["x86_64"], &["x86_64", "noarch"], &["x86_64", "x86_64", "noarch", "i686"]];
         let mut rng = StdRng::seed_from_u64(seed);
         let (names, capabilities) = (rng.random_range(4..40), rng.random_range(2..24));
@@ -79,7 +84,7 @@ impl Maker {
         if maker.rng.random_bool(0.4) {
             maker.enemies(&mut world);
         }
-        world
+        (world, maker)
     }
 
     /// Makes packages that conflict with or replace members of the build group, and requests some
