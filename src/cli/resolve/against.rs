@@ -3,20 +3,21 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 use serde::Serialize;
 
-use super::{ResolveArgs, ResolveCliError, bar, for_each, json_line, no_line, sources, translate};
+use super::{ResolveArgs, ResolveCliError, bar, json_line, sources, translate};
 use crate::cli::cause_text::{culprit, effect, path};
 use crate::cli::repo_arg::RepoArg;
 use crate::cli::repos;
 use crate::cli::sources::Source;
 use crate::repodata::Member;
 use crate::resolve::{
-    Change, Culprit, Effect, FirstCause, Generation, PackageChange, PkgId, Prepared, Resolution, Resolver, Universe,
-    changes, first_causes, group_by_cause,
+    Answers, BuildRequires, Change, Culprit, Earlier as Kept, Effect, FirstCause, Generation, PackageChange, PkgId,
+    Prepared, Resolution, Resolver, Universe, changes, first_causes, group_by_cause,
 };
 
 /// Largest number of differences of a buildroot that are printed, the nearest first; `--jsonl`
@@ -80,7 +81,7 @@ pub(super) fn run(args: &ResolveArgs, out: &mut impl Write, progress: bool) -> R
     let generations: Vec<Generation<'_>> =
         loaded.iter().zip(&prepared).map(|(l, p)| Generation::new(l.label.clone(), p)).collect();
     let lists: Vec<&[Source]> = loaded.iter().map(|l| l.sources.as_slice()).collect();
-    let report = compare(args, &generations, &lists, progress)?;
+    let report = compare(args, &generations, &lists, progress);
     if args.jsonl {
         return report.lines(out);
     }
@@ -108,48 +109,43 @@ fn compare<'a>(
     generations: &'a [Generation<'a>],
     lists: &[&'a [Source]],
     progress: bool,
-) -> Result<Report<'a>, ResolveCliError> {
+) -> Report<'a> {
     let last = generations.len() - 1;
-    // Problem texts are not needed, so they are left out.
-    let quick = ResolveArgs { distances: true, digest: true, ..args.clone() };
     let bar = bar(lists[last].len() * 2, progress);
-    let resolve = |at: usize| {
-        let mut answers: Vec<Option<Resolution>> = Vec::with_capacity(lists[at].len());
-        for_each(generations[at].prepared(), lists[at], &quick, no_line, |_, answer, _| {
-            bar.inc(1);
-            answers.push(answer.cloned());
-            Ok(())
-        })
-        .map(|_| answers)
-    };
-    let (before, now) = (resolve(last - 1)?, resolve(last)?);
+    let processors = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let threads = args.threads.map_or(processors, NonZeroUsize::get);
+    let (before, kept) = Resolved::all(&generations[last - 1], lists[last - 1], Kept::default(), threads);
+    bar.inc(lists[last].len() as u64);
+    let (now, _) = Resolved::all(&generations[last], lists[last], kept, threads);
     bar.finish_and_clear();
-    let count = |answers: &[Option<Resolution>]| answers.iter().flatten().filter(|a| a.ok).count();
     let mut report = Report {
         generations,
         sources: lists[last],
         rows: Vec::new(),
-        resolved: (count(&before), count(&now)),
+        resolved: (before.count(), now.count()),
         never: 0,
     };
     let mut earlier = Earlier { generations, lists, resolvers: BTreeMap::new() };
     let mut same = SamePackages::new(&generations[last - 1], &generations[last]);
-    for (source, (before, now)) in before.into_iter().zip(now).enumerate() {
-        let (Some(before), Some(now)) = (before, now) else { continue };
-        if now.ok && before.ok && same.equal(&before.closure, &now.closure) {
-            continue;
-        }
-        if now.ok && before.ok {
+    for source in 0..lists[last].len() {
+        let (Some(was), Some(is)) = (before.asked[source], now.asked[source]) else { continue };
+        let ok = (before.answers.is_ok(was), now.answers.is_ok(is));
+        if ok == (true, true) {
+            let (was, is) = (before.answers.resolution(was), now.answers.resolution(is));
+            if same.equal(&was.closure, &is.closure) {
+                continue;
+            }
             let installed = |answer: &Resolution, at: usize| answer.installed(generations[at].prepared().universe());
-            let changes = changes(&installed(&before, last - 1), &installed(&now, last));
+            let changes = changes(&installed(&was, last - 1), &installed(&is, last));
             if !changes.is_empty() {
                 report.rows.push(Row { source, outcome: Difference::Changed, changes, broken: None });
             }
-        } else if now.ok {
+        } else if ok.1 {
             report.rows.push(Row { source, outcome: Difference::Repaired, changes: Vec::new(), broken: None });
         } else {
-            let outcome = if before.ok { Difference::Broken } else { Difference::StillBroken };
-            let Some((resolved, closure)) = earlier.last_resolved(source, &before) else {
+            let outcome = if ok.0 { Difference::Broken } else { Difference::StillBroken };
+            let was = before.answers.resolution(was);
+            let Some((resolved, closure)) = earlier.last_resolved(source, &was) else {
                 report.never += 1;
                 continue;
             };
@@ -158,7 +154,34 @@ fn compare<'a>(
             report.rows.push(Row { source, outcome, changes: Vec::new(), broken: Some((resolved, causes)) });
         }
     }
-    Ok(report)
+    report
+}
+
+/// The answers of one generation.
+struct Resolved<'a> {
+    answers: Answers<'a>,
+    /// The place of each source package among those that were asked. `None` if it is not built here.
+    asked: Vec<Option<usize>>,
+}
+
+impl<'a> Resolved<'a> {
+    /// Resolves all source packages. `kept` is what the generation before left.
+    fn all(generation: &Generation<'a>, sources: &'a [Source], kept: Kept, threads: usize) -> (Self, Kept) {
+        let mut built: Vec<&'a BuildRequires> = Vec::new();
+        let place = |source: &'a Source| {
+            source.excluded.is_none().then(|| {
+                built.push(&source.build);
+                built.len() - 1
+            })
+        };
+        let asked = sources.iter().map(place).collect();
+        let (answers, kept) = generation.prepared().resolve_all(&built, kept, threads);
+        (Self { answers, asked }, kept)
+    }
+
+    fn count(&self) -> usize {
+        (0..self.answers.len()).filter(|&at| self.answers.is_ok(at)).count()
+    }
 }
 
 /// Checks quickly whether two buildroots of two generations hold the same packages. Most do, and
