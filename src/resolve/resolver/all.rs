@@ -25,8 +25,8 @@ impl Prepared<'_> {
     /// answers, and `earlier` is returned as it was.
     ///
     /// Cost: with nothing to reuse, that of [`super::Resolver::resolve_source`] for each different
-    /// question. Otherwise a pass over the repository and over what the earlier answers depend on:
-    /// about 0.1 s for 63,000 packages and 34,000 source packages.
+    /// question. Otherwise a pass over the repository and over what the earlier
+    /// answers depend on.
     pub fn resolve_all<'p>(
         &'p self,
         sources: &[&'p BuildRequires],

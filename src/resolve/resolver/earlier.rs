@@ -29,8 +29,8 @@ const GONE_MAX: usize = 50_000;
 /// (collection and architecture). A repository of another series, mode or group is no error:
 /// everything is solved then.
 ///
-/// It is empty at first. Memory: about 1.5 KiB per source package and 0.3 KiB per package
-/// ([`Earlier::bytes`]).
+/// It is empty at first. Memory ([`Earlier::bytes`]): 5.8 MB for 11,668 packages and 2,530 different
+/// questions.
 #[derive(Default)]
 pub struct Earlier {
     /// Everything that all answers depend on beside the repository.
