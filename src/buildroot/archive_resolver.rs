@@ -4,10 +4,10 @@ mod answers;
 mod examiner;
 
 use std::cell::LazyCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{Hash as _, Hasher as _};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use rustc_hash::FxHasher;
 
@@ -24,7 +24,7 @@ use crate::model::arch::{canonical, of_packages};
 use crate::model::causes::with_causes;
 use crate::model::{Evr, Hub, Name, Nvr, RepoId};
 use crate::repodata::{Member, RepoContent, RepoDir, load_build_names, load_groups};
-use crate::resolve::{BuildRequires, IsaProvides, Mode, Prepared, ResolveOptions, Universe};
+use crate::resolve::{BuildRequires, Earlier, IsaProvides, Mode, Prepared, ResolveOptions, Universe};
 
 /// Path of a tag's groups, which Koji writes beside the architectures.
 const GROUPS: &str = "groups/comps.xml";
@@ -37,12 +37,23 @@ pub struct ArchiveResolver {
     pub(super) threads: usize,
     check_percent: u8,
     build_conflicts: bool,
+    series: Arc<Mutex<HashMap<Series, Earlier>>>,
 }
+
+/// Repositories that follow one another: hub, tag, architecture.
+type Series = (Hub, Name, Name);
 
 impl ArchiveResolver {
     /// Makes a resolver in `mode` that uses up to `threads` threads.
     pub fn new(store: impl RepoStore, mode: Mode, threads: usize) -> Self {
-        Self { store: Arc::new(store), mode, threads: threads.max(1), check_percent: 0, build_conflicts: true }
+        Self {
+            store: Arc::new(store),
+            mode,
+            threads: threads.max(1),
+            check_percent: 0,
+            build_conflicts: true,
+            series: Arc::default(),
+        }
     }
 
     /// Makes libsolv check this percentage of the answers of our own solver. The selection differs
@@ -121,6 +132,7 @@ pub(super) fn without_place(CannotResolve(why): CannotResolve, found: &StoredRep
 pub(super) struct Loaded {
     repo: RepoId,
     arch: Name,
+    series: Series,
     universe: Universe,
     group: Vec<Member>,
     sources: Vec<SourcePackage>,
@@ -178,7 +190,18 @@ impl ArchiveResolver {
         }
         let universe = Universe::load(Arc::new(content), of_packages(unit.arch)).map_err(unreadable)?;
         let universe = universe.with_weak_deps(unit.options.weak_deps);
-        Ok(Loaded { repo: unit.repo, arch: unit.arch.into(), universe, group, sources, inputs, spelled, passed_over })
+        let series = (unit.hub.clone(), unit.tag.into(), unit.arch.into());
+        Ok(Loaded {
+            repo: unit.repo,
+            arch: unit.arch.into(),
+            series,
+            universe,
+            group,
+            sources,
+            inputs,
+            spelled,
+            passed_over,
+        })
     }
 }
 

@@ -45,9 +45,10 @@ impl Mixer {
         self.add(sig.1);
     }
 
-    /// Takes in a text with its length.
+    /// Takes in a text with its length. The length is inverted, so that a short text differs from two
+    /// small numbers.
     pub(super) fn text(&mut self, text: &str) {
-        self.add(text.len() as u64);
+        self.add(!(text.len() as u64));
         let (words, rest) = text.as_bytes().as_chunks::<8>();
         for word in words {
             self.add(u64::from_le_bytes(*word));

@@ -11,7 +11,7 @@ use crate::base::stage::stage;
 use crate::buildroot::repo_resolver::CannotResolve;
 use crate::buildroot::verdicts::{FORMAT, SolverCounts, SourceResult, SourceVerdict, UnitVerdicts, bounded};
 use crate::model::Name;
-use crate::resolve::{GroupVerdict, Mode, PkgId, Prepared, Resolution, solver_version};
+use crate::resolve::{Answers, BuildRequires, GroupVerdict, Mode, PkgId, Prepared, Resolution, solver_version};
 
 /// Source packages per thread, at least. With fewer, a second thread costs more than it saves.
 const PER_THREAD_MIN: usize = 50;
@@ -25,8 +25,13 @@ pub(super) enum Ask {
     Everything,
     /// All verdicts; libsolv checks some answers.
     Checked,
-    /// All verdicts.
-    Verdicts,
+}
+
+/// The first answers for a unit: without texts, unchecked.
+pub(super) struct First<'p> {
+    /// The place of each source package among the answers. `None` if it is not resolved.
+    asked: Vec<Option<usize>>,
+    answers: Answers<'p>,
 }
 
 impl ArchiveResolver {
@@ -68,23 +73,79 @@ impl ArchiveResolver {
         Ok(told)
     }
 
-    /// Checks with libsolv the answers chosen for it. Returns how many were checked and how many
-    /// were wrong.
-    pub(super) fn check(&self, loaded: &Loaded, prepared: &Prepared<'_>) -> Result<(u32, usize), CannotResolve> {
-        let chosen =
-            |s: &&SourcePackage| s.build.is_some() && s.excluded.is_none() && self.is_checked(loaded.repo, &s.nvr);
-        let chosen: Vec<&SourcePackage> = loaded.sources.iter().filter(chosen).collect();
+    /// Resolves every source package of a unit, without texts and unchecked. Takes over the answers
+    /// of the repository before where they hold.
+    pub(super) fn first<'p>(&self, loaded: &'p Loaded, prepared: &'p Prepared<'_>) -> First<'p> {
+        let built = |s: &&SourcePackage| s.build.is_some() && s.excluded.is_none();
+        let asked: Vec<Option<usize>> = loaded
+            .sources
+            .iter()
+            .scan(0, |next, s| {
+                let at = built(&s).then_some(*next);
+                *next += usize::from(at.is_some());
+                Some(at)
+            })
+            .collect();
+        let requires: Vec<&BuildRequires> =
+            loaded.sources.iter().filter(built).filter_map(|s| s.build.as_ref()).collect();
+        let lock = || self.series.lock().expect("no thread panics while it holds the lock");
+        let earlier = lock().remove(&loaded.series).unwrap_or_default();
+        let (answers, kept) = prepared.resolve_all(&requires, earlier, self.threads);
+        lock().insert(loaded.series.clone(), kept);
+        let work = answers.work();
+        tracing::debug!(repo = %loaded.repo, arch = %loaded.arch, questions = work.questions, reused = work.reused,
+            "answers of the repository before were taken over");
+        First { asked, answers }
+    }
+
+    /// Returns the verdicts of first answers.
+    pub(super) fn verdicts(&self, loaded: &Loaded, prepared: &Prepared<'_>, first: &First<'_>) -> UnitVerdicts {
+        let mut counts = SolverCounts::default();
+        let mut answers = Vec::new();
+        if prepared.group().ok {
+            for (source, asked) in loaded.sources.iter().zip(&first.asked) {
+                if let Some(at) = *asked {
+                    counts.add(&source.nvr.name, first.answers.handover(at), false, false);
+                }
+                answers.push(asked.map(|at| first.answers.resolution(at)));
+            }
+        }
+        stage!("solved", repo = loaded.repo, arch = loaded.arch);
+        let mut verdicts = assemble(loaded, self.mode, prepared.group(), answers);
+        verdicts.solvers = SolverCounts { passed_over: loaded.passed_over.clone(), ..counts };
+        verdicts.of_packages.clone_from(&loaded.spelled);
+        verdicts
+    }
+
+    /// Checks with libsolv the answers chosen for it, taken over or not. Returns how many were
+    /// checked, and the packages about which they were wrong.
+    pub(super) fn check(
+        &self,
+        loaded: &Loaded,
+        prepared: &Prepared<'_>,
+        first: &First<'_>,
+    ) -> Result<(u32, Vec<Name>), CannotResolve> {
+        let sources = loaded.sources.iter().zip(&first.asked);
+        let chosen: Vec<(&SourcePackage, usize)> = sources
+            .filter_map(|(source, asked)| Some((source, (*asked)?)))
+            .filter(|(s, at)| first.answers.handover(*at).is_none() && self.is_checked(loaded.repo, &s.nvr))
+            .collect();
+        let chosen = if prepared.group().ok { chosen } else { Vec::new() };
         let checked = spread(self.threads, TEXTS_PER_THREAD_MIN, &chosen, |share| {
             let mut resolver = prepared.resolver().without_texts();
-            let checked = share.filter_map(|source| {
+            let wrong = share.filter_map(|(source, at)| {
                 let build = source.build.as_ref()?;
-                let answer = resolver.resolve_source(build);
-                answer.handover.is_none().then(|| resolver.check(&build.requires, &answer).is_some())
+                let differs = resolver.check(&build.requires, &first.answers.resolution(*at)).is_some();
+                differs.then(|| source.nvr.name.clone())
             });
-            checked.collect::<Vec<bool>>()
-        })?;
-        let wrong = checked.iter().filter(|wrong| **wrong).count();
-        Ok((u32::try_from(checked.len()).unwrap_or(u32::MAX), wrong))
+            wrong.collect::<Vec<Name>>()
+        });
+        let mut wrong = checked?;
+        wrong.sort_unstable();
+        if !wrong.is_empty() {
+            self.series.lock().expect("no thread panics while it holds the lock").remove(&loaded.series);
+        }
+        Ok((u32::try_from(chosen.len()).unwrap_or(u32::MAX), wrong))
     }
 
     /// Resolves all sources, spread over threads. The answers are in the order of the sources;
@@ -106,8 +167,7 @@ impl ArchiveResolver {
             for (at, source) in share {
                 if let (Some(build), None) = (&source.build, &source.excluded) {
                     let mut answer = resolver.resolve_source(build);
-                    let checked =
-                        ask != Ask::Verdicts && answer.handover.is_none() && self.is_checked(loaded.repo, &source.nvr);
+                    let checked = answer.handover.is_none() && self.is_checked(loaded.repo, &source.nvr);
                     let expected = if checked { resolver.check(&build.requires, &answer) } else { None };
                     counts.lock().expect("no thread panics while it holds the lock").add(
                         &source.nvr.name,

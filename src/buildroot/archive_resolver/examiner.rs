@@ -7,7 +7,7 @@
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
-use super::answers::Ask;
+use super::answers::{Ask, First};
 use super::{ArchiveResolver, Loaded, without_place};
 use crate::buildroot::repo_resolver::{CannotResolve, Checked, Examiner, OwnSources, Resolved, Unit};
 use crate::buildroot::repo_store::StoredRepo;
@@ -100,12 +100,12 @@ struct Worker {
 type Placed = (usize, Result<UnitVerdicts, CannotResolve>);
 
 /// Says the verdicts of a unit once. Says that the thread failed if the thread panics.
-struct First {
+struct FirstWord {
     at: usize,
     to: Option<Sender<Placed>>,
 }
 
-impl First {
+impl FirstWord {
     fn say(&mut self, told: Result<UnitVerdicts, CannotResolve>) {
         if let Some(to) = self.to.take() {
             // A receiver that is gone needs no answer.
@@ -114,7 +114,7 @@ impl First {
     }
 }
 
-impl Drop for First {
+impl Drop for FirstWord {
     fn drop(&mut self) {
         self.say(Err(failed()));
     }
@@ -127,18 +127,18 @@ impl Worker {
         let (questions, asked) = channel();
         let (to_us, told) = channel();
         thread::spawn(move || {
-            let mut first = First { at, to: Some(first) };
+            let mut first = FirstWord { at, to: Some(first) };
             let unit = unit.unit();
             let work = || -> Result<(), CannotResolve> {
                 let found = resolver.find(unit.hub, unit.tag, unit.repo)?;
                 let placeless = |why| without_place(why, &found);
                 let loaded = resolver.read(&found, &unit).map_err(placeless)?;
                 let prepared = loaded.prepare(resolver.mode()).map_err(placeless)?;
-                let verdicts = resolver.answer(&loaded, &prepared, Ask::Verdicts).map_err(placeless)?;
-                first.say(Ok(verdicts));
+                let answers = resolver.first(&loaded, &prepared);
+                first.say(Ok(resolver.verdicts(&loaded, &prepared, &answers)));
                 let mut resolver = resolver.clone();
                 resolver.threads = later;
-                answer(&resolver, (&loaded, &prepared), &found, asked, &to_us);
+                answer(&resolver, (&loaded, &prepared, &answers), &found, asked, &to_us);
                 Ok(())
             };
             if let Err(why) = work() {
@@ -158,7 +158,7 @@ impl Worker {
 /// Answers until nobody asks any more.
 fn answer(
     resolver: &ArchiveResolver,
-    (loaded, prepared): (&Loaded, &Prepared<'_>),
+    (loaded, prepared, first): (&Loaded, &Prepared<'_>, &First<'_>),
     found: &StoredRepo,
     asked: Receiver<Question>,
     to: &Sender<Told>,
@@ -166,7 +166,7 @@ fn answer(
     for question in asked {
         let told = match question {
             Question::Check => {
-                Told::Checked(check(resolver, loaded, prepared).map_err(|why| without_place(why, found)))
+                Told::Checked(check(resolver, loaded, prepared, first).map_err(|why| without_place(why, found)))
             }
             Question::Problems(packages) => {
                 let problems = resolver.problems(loaded, prepared, &packages);
@@ -179,12 +179,24 @@ fn answer(
     }
 }
 
-fn check(resolver: &ArchiveResolver, loaded: &Loaded, prepared: &Prepared<'_>) -> Result<Checked, CannotResolve> {
-    let (answers, wrong) = resolver.check(loaded, prepared)?;
+fn check(
+    resolver: &ArchiveResolver,
+    loaded: &Loaded,
+    prepared: &Prepared<'_>,
+    first: &First<'_>,
+) -> Result<Checked, CannotResolve> {
+    let (answers, wrong) = resolver.check(loaded, prepared, first)?;
+    if wrong.is_empty() {
+        return Ok(Checked { answers, corrected: None });
+    }
     // Everything is resolved again, so that the right verdicts are made like all others.
-    let again = || resolver.answer(loaded, prepared, Ask::Checked);
-    let corrected = if wrong > 0 { Some(again()?) } else { None };
-    Ok(Checked { answers, corrected })
+    let mut unit = resolver.answer(loaded, prepared, Ask::Checked)?;
+    for package in &wrong {
+        tracing::error!(repo = %loaded.repo, arch = %loaded.arch, package = %package, "our own solver and libsolv \
+            disagreed; libsolv's answer counts, please report it");
+    }
+    unit.solvers.mismatches = wrong;
+    Ok(Checked { answers, corrected: Some(unit) })
 }
 
 impl Examiner for Worker {

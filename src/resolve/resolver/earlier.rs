@@ -44,6 +44,12 @@ pub struct Earlier {
     pub(super) next_id: u64,
 }
 
+impl std::fmt::Debug for Earlier {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Earlier").field("questions", &self.entries.len()).finish_non_exhaustive()
+    }
+}
+
 impl Earlier {
     /// Returns the number of different questions whose answers are kept.
     pub fn len(&self) -> usize {
