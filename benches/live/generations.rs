@@ -14,6 +14,9 @@ use sha2::{Digest as _, Sha256};
 
 /// The architecture of the data.
 pub const ARCH: &str = "x86_64";
+/// Architectures under which the data can be served, that of the data first. Entries of `noarch`
+/// packages are the same on all.
+pub const ARCHES: [&str; 4] = [ARCH, "aarch64", "ppc64le", "s390x"];
 
 /// A source package of the collection.
 pub struct Source {
@@ -170,14 +173,25 @@ impl Distribution {
     }
 
     /// Writes the output of a newRepo task, except for what the hub writes itself. `id` returns the
-    /// number of a build.
-    pub fn write(&self, dir: &Path, id: impl Fn(&Nvr) -> i64) {
+    /// number of a build. Each architecture gets the same packages under its name.
+    pub fn write(&self, dir: &Path, arches: &[&str], id: impl Fn(&Nvr) -> i64) {
+        arches.iter().for_each(|arch| self.write_arch(dir, arch, &id));
+        std::fs::create_dir_all(dir.join("groups")).unwrap();
+        std::fs::write(dir.join("groups/comps.xml"), &self.comps).unwrap();
+    }
+
+    fn write_arch(&self, dir: &Path, name_of_arch: &str, id: impl Fn(&Nvr) -> i64) {
+        let named = |text: &str| match name_of_arch {
+            ARCH => text.to_owned(),
+            other => text.replace("<arch>x86_64</arch>", &format!("<arch>{other}</arch>")),
+        };
         let (mut pkglist, mut rpmlist) = (String::new(), String::new());
         for source in &self.sources {
             let nvr = source.nvr();
             let build = id(&nvr);
             for entry in source.binaries.iter().map(|b| &self.entries[*b]) {
                 let Entry { name, arch, version, release, .. } = entry;
+                let arch = if arch == ARCH { name_of_arch } else { arch };
                 let place = format!("toplink/packages/{}/{}/{}/{arch}", nvr.name, nvr.version, nvr.release);
                 writeln!(pkglist, "{place}/{name}-{version}-{release}.{arch}.rpm").unwrap();
                 writeln!(
@@ -195,7 +209,7 @@ impl Distribution {
              xmlns:rpm=\"http://linux.duke.edu/metadata/rpm\" packages=\"{}\">\n",
             self.entries.len()
         );
-        self.entries.iter().for_each(|e| primary.push_str(&e.text));
+        self.entries.iter().for_each(|e| primary.push_str(&named(&e.text)));
         primary.push_str("</metadata>\n");
         // Every repository of Koji has them. Primary tells whether they must be fetched.
         let filelists = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<filelists \
@@ -204,7 +218,7 @@ impl Distribution {
             "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<repomd xmlns=\"http://linux.duke.edu/metadata/repo\">\n  \
                 <revision>1</revision>\n",
         );
-        let arch = dir.join(ARCH);
+        let arch = dir.join(name_of_arch);
         std::fs::create_dir_all(arch.join("repodata")).unwrap();
         let zstd = |text: &[u8]| zstd::encode_all(text, 3).unwrap();
         for (kind, name, open, packed) in [
@@ -229,7 +243,5 @@ impl Distribution {
         std::fs::write(arch.join("repodata/repomd.xml"), repomd).unwrap();
         std::fs::write(arch.join("pkglist"), pkglist).unwrap();
         std::fs::write(arch.join("rpmlist.jsonl"), rpmlist).unwrap();
-        std::fs::create_dir_all(dir.join("groups")).unwrap();
-        std::fs::write(dir.join("groups/comps.xml"), &self.comps).unwrap();
     }
 }

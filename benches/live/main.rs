@@ -34,7 +34,7 @@ use clap::Parser;
 use koschei::koji::files::SourceStore;
 use serde::Serialize;
 
-use generations::{ARCH, Distribution};
+use generations::{ARCHES, Distribution};
 use hub::{Hub, Login, NewBuild, NewWorld, Pki, Settings, Tx};
 use rabbitmq_server::{Publisher, RabbitServer};
 use service::{Ended, Service};
@@ -52,6 +52,9 @@ struct Args {
     /// Repositories that lead to commands
     #[arg(long, value_name = "N", default_value_t = 60)]
     repos: usize,
+    /// Architectures, up to 4, with the same packages
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=4))]
+    arches: u8,
     /// Which packages are rebuilt in between
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
@@ -105,6 +108,7 @@ struct Place {
     hub: Hub,
     pki: Pki,
     distribution: Distribution,
+    arches: Vec<&'static str>,
     random: random::Random,
     /// Packages with a requested rebuild that still runs.
     running: BTreeSet<usize>,
@@ -117,8 +121,9 @@ impl Place {
         let pki = Pki::new(&dir.join("pki"));
         let hub = Hub::start_with(Settings::new(dir.join("koji")), Login::Certificate(pki.clone()));
         let group: Vec<&str> = distribution.group.iter().map(String::as_str).collect();
+        let arches: Vec<&'static str> = ARCHES.into_iter().take(args.arches.into()).collect();
         let builds = |tx: &mut Tx<'_>| {
-            distribution.sources.iter().map(build).try_for_each(|build| {
+            distribution.sources.iter().map(|source| build(source, &arches)).try_for_each(|build| {
                 tx.import_into("f99", &build)?;
                 // The build looks as if it had been made here a while ago. The service would
                 // rebuild each imported build once.
@@ -127,10 +132,10 @@ impl Place {
                 Ok(())
             })
         };
-        NewWorld::on(&hub).release("f99", ARCH, &group).and(builds).ready([]);
+        NewWorld::on(&hub).release("f99", &arches.join(" "), &group).and(builds).ready([]);
         let random = random::Random::new(args.seed);
         let (running, rebuilt) = (BTreeSet::new(), BTreeSet::new());
-        Self { dir: dir.to_owned(), hub, pki, distribution, random, running, rebuilt }
+        Self { dir: dir.to_owned(), hub, pki, distribution, arches, random, running, rebuilt }
     }
 
     /// Fills the cache with the requirements of all source packages, so that the service knows them
@@ -169,7 +174,8 @@ impl Place {
         let prepared = self.dir.join("prepared");
         std::fs::remove_dir_all(&prepared).ok();
         let hub = &self.hub;
-        self.distribution.write(&prepared, |nvr| hub.see(|w| w.build_of_nvr(&nvr.to_string()).map_or(0, |b| b.id)));
+        self.distribution
+            .write(&prepared, &self.arches, |nvr| hub.see(|w| w.build_of_nvr(&nvr.to_string()).map_or(0, |b| b.id)));
         (hub.change(|tx| tx.begin_repo("f99-build")), prepared)
     }
 
@@ -204,7 +210,7 @@ impl Place {
             self.rebuilt.insert(*at);
             let source = &self.distribution.sources[*at];
             self.hub.change(|tx| {
-                let id = tx.import_build(&build(source))?;
+                let id = tx.import_build(&build(source, &self.arches))?;
                 tx.w.build_mut(id).task = Some(1_000_000_000 + id);
                 tx.tag_build("f99", &source.nvr().to_string(), false)
             });
@@ -226,9 +232,9 @@ impl Place {
     }
 }
 
-fn build(source: &generations::Source) -> NewBuild {
+fn build(source: &generations::Source, arches: &[&str]) -> NewBuild {
     let nvr = source.nvr();
-    let mut build = NewBuild::new(&nvr.to_string()).binary(&nvr.name, &[ARCH], &[]);
+    let mut build = NewBuild::new(&nvr.to_string()).binary(&nvr.name, arches, &[]);
     build.requires = source.package.requires.clone();
     build
 }

@@ -33,6 +33,8 @@ use crate::writer::{HEART, LOOP_STALE, Settings, Writer};
 
 /// Interval at which the inbox is read without a wake-up. A tick can be late by this time at most.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
+/// Longest time that a resolution waits for commands to leave before it is examined.
+const EXAMINED_AT_LATEST: Duration = Duration::from_secs(30);
 /// Messages read from the inbox at a time.
 const PAGE: usize = 500;
 /// Most messages that are handed out and not settled. The rest waits in the inbox.
@@ -129,6 +131,7 @@ impl Service {
         while !open.is_empty() {
             self.take(&mut writer, open, &mut life).await?;
         }
+        let mut examines = false;
         while !self.stop.is_cancelled() {
             tokio::select! {
                 biased;
@@ -145,7 +148,7 @@ impl Service {
                         tokio::time::sleep(LOOK_AGAIN).await;
                     }
                 }
-                () = tokio::time::sleep(if writer.has_unexamined() { Duration::ZERO } else { LOOK_AGAIN }) => {}
+                () = tokio::time::sleep(if examines { Duration::ZERO } else { LOOK_AGAIN }) => {}
             }
             self.inbox(&mut writer, &mut life).await?;
             ahead.look(writer.now());
@@ -161,9 +164,14 @@ impl Service {
             if counts.outbox_pending > 0 {
                 self.outbox.send_modify(|n| *n += 1);
             }
-            // Commands are out. Other inputs wait only for one step of this.
-            writer.examine(clock::now()).await?;
-            writer.flush().await?;
+            // Other inputs wait for one step of this, so commands go to the hub first. If the hub
+            // does not take them, this does not wait for it.
+            examines = writer.has_unexamined()
+                && (counts.outbox_pending == 0 || writer.resolved_since(clock::now()) > EXAMINED_AT_LATEST);
+            if examines {
+                writer.examine(clock::now()).await?;
+                writer.flush().await?;
+            }
         }
         writer.finish_snapshot().await;
         Ok(())

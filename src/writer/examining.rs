@@ -27,6 +27,8 @@ pub(crate) struct Unexamined {
     arch: Name,
     /// The `repo_resolved` event.
     resolved: Seq,
+    /// When it was noted.
+    since: Timestamp,
     /// `None` after a restart.
     examiner: Option<Box<dyn Examiner>>,
     /// Number of answers that were checked, once they are.
@@ -71,8 +73,9 @@ impl Writer {
         let collection = self.collection_name(index);
         self.unexamined.retain(|u| (&u.collection, &u.arch) != (&collection, arch));
         let Some(resolved) = self.state.seq else { return };
-        let (ready, arch, examiner) = (ready.clone(), arch.clone(), Some(examiner));
-        self.unexamined.push_back(Unexamined { collection, ready, arch, resolved, examiner, checked: None, open });
+        let (ready, arch, examiner, since) = (ready.clone(), arch.clone(), Some(examiner), self.now());
+        let next = Unexamined { collection, ready, arch, resolved, since, examiner, checked: None, open };
+        self.unexamined.push_back(next);
     }
 
     /// Notes the resolutions that an earlier writer did not examine.
@@ -100,12 +103,19 @@ impl Writer {
                     ready,
                     arch,
                     resolved,
+                    since: self.now(),
                     examiner: None,
                     checked: None,
                     open: VecDeque::new(),
                 });
             }
         }
+    }
+
+    /// Returns how long the oldest resolution has waited to be examined. Zero if none waits.
+    pub fn resolved_since(&self, now: Timestamp) -> std::time::Duration {
+        let waits = self.unexamined.front().map_or(0, |next| now.since(next.since));
+        std::time::Duration::from_micros(u64::try_from(waits).unwrap_or(0))
     }
 
     /// Checks whether a resolution waits to be examined.

@@ -12,10 +12,11 @@ use koschei::repodata::{Limits, RepoContent};
 use koschei::resolve::{Again, AnswerId, Answers, BuildRequires, Earlier, Mode, Priority, Resolution, Universe, Work};
 use rand::RngExt;
 use rand::seq::SliceRandom;
+use rstest::rstest;
 
 use super::random_repositories::{Any, Maker, World};
 use crate::feed::scale;
-use crate::tiny::{Pkg, content};
+use crate::tiny::{Pkg, content, pkg};
 
 /// One repository of a series.
 #[derive(Clone, Debug)]
@@ -297,4 +298,54 @@ fn reused_answers_are_those_of_solving_anew() {
         let often = total.solved.get(&again).copied().unwrap_or(0);
         assert!(often > 3, "{again:?} is too rare to test it: {total:?}");
     }
+}
+
+/// Changes that random series seldom bring: a package wishes for another candidate; a candidate that
+/// was not chosen becomes impossible, or possible, so that another one is decided for earlier.
+#[rstest]
+#[case::wishes(
+    &["x", "c"],
+    vec![pkg("x-1-1.noarch"), pkg("p-1-1.noarch").provides(&["c"]), pkg("q-1-1.noarch").provides(&["c"])],
+    vec![
+        pkg("x-1-1.noarch").recommends(&["q"]),
+        pkg("p-1-1.noarch").provides(&["c"]),
+        pkg("q-1-1.noarch").provides(&["c"]),
+    ],
+    Again::Wishes
+)]
+#[case::empty(&["x", "d", "c"], late(&[]), late(&["f"]), Again::Empty)]
+#[case::freed(&["x", "d", "c"], late(&["f"]), late(&[]), Again::Excluded)]
+fn a_change_that_matters_is_noticed(
+    #[case] question: &[&str],
+    #[case] before: Vec<Pkg>,
+    #[case] after: Vec<Pkg>,
+    #[case] expected: Again,
+) {
+    let source = BuildRequires::literal(question.iter().map(|text| (*text).to_owned()).collect());
+    let (mut earlier, mut closures) = (Earlier::default(), Vec::new());
+    for packages in [&before, &after] {
+        let universe = Universe::load(Arc::new(content(packages)), "x86_64").unwrap();
+        let prepared = universe.prepare(&[""; 0], Mode::Two).unwrap();
+        let (answers, kept) = prepared.resolve_all(&[&source], earlier, 1);
+        earlier = kept;
+        let fresh = prepared.resolver().resolve_source(&source);
+        assert_eq!(answers.resolution(0).closure, fresh.closure);
+        closures.push(universe.names(&fresh.closure));
+        if closures.len() == 2 {
+            assert_eq!(answers.work().solved, BTreeMap::from([(expected, 1)]));
+        }
+    }
+    assert_ne!(closures[0], closures[1], "the change does not matter");
+}
+
+/// `r` is not chosen. If it is impossible, `p` is decided for before `d1` or `d2` is chosen.
+fn late(requires_of_r: &[&str]) -> Vec<Pkg> {
+    vec![
+        pkg("x-1-1.noarch").conflicts(&["f"]),
+        pkg("f-1-1.noarch"),
+        pkg("d1-1-1.noarch").provides(&["d"]),
+        pkg("d2-1-1.noarch").provides(&["d"]),
+        pkg("p-1-1.noarch").provides(&["c"]).suggests(&["d2"]),
+        pkg("r-1-1.noarch").provides(&["c"]).requires(requires_of_r),
+    ]
 }
