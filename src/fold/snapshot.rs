@@ -177,7 +177,7 @@ mod tests {
         assert_eq!((again.digest(), hash), (state.digest(), ChainHash([3; 32])));
         assert!(refused(&bytes[..HEAD_BYTES - 1]).contains("too short"));
         assert!(refused(&changed(&bytes, 0, b"k")).contains("it is none"));
-        assert!(refused(&changed(&bytes, 8, &[VERSION as u8 + 1])).contains("has version"));
+        assert!(refused(&changed(&bytes, 8, &[VERSION.to_le_bytes()[0] + 1])).contains("has version"));
         assert!(refused(&changed(&bytes, 16, &[8])).contains("another event"));
         assert!(refused(&changed(&bytes, 31, &[1])).contains("too long"));
         assert!(refused(&changed(&bytes, 24, &[1])).contains("do not fit"));

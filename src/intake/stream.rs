@@ -185,7 +185,7 @@ impl<S: MessageSource> Follower<'_, S> {
             if let Some(sink) = &mut self.sink
                 && others.sink.is_due()
             {
-                match deliver(&mut writer, sink, done, &self.metrics).await {
+                match Box::pin(deliver(&mut writer, sink, done, &self.metrics)).await {
                     Ok(()) => others.sink.answered(),
                     // A sink that once took commands is waited for, whatever it answers now.
                     Err(IntakeError::Sink(e)) if e.class() != Class::Broken => others.sink.failed(&e),
@@ -243,7 +243,7 @@ async fn deliver(
         if commands.is_empty() {
             return Ok(());
         }
-        let (handed, heard) = hearing(writer, done, delivery::hand_over(&log, sink, commands, metrics)).await;
+        let (handed, heard) = Box::pin(hearing(writer, done, delivery::hand_over(&log, sink, commands, metrics))).await;
         // A writer that is ahead of the log must not go on, whatever the sink answers.
         heard?;
         handed?;

@@ -406,9 +406,11 @@ impl Follower {
     }
 
     fn say(&self, change: impl FnOnce(&mut Status)) {
-        self.0.status.send_modify(change);
-        let status = self.status();
-        self.0.metrics.web_lag(status.behind_events(), status.behind_seconds(clock::now()));
+        // The metric is set before anybody sees the change, and in the order of changes.
+        self.0.status.send_modify(|status| {
+            change(status);
+            self.0.metrics.web_lag(status.behind_events(), status.behind_seconds(clock::now()));
+        });
     }
 }
 

@@ -39,11 +39,11 @@ pub(crate) struct Unexamined {
 
 /// Returns the packages that do not resolve, and for which the solver gave no reason.
 pub(crate) fn without_reason(unit: &UnitVerdicts) -> VecDeque<Name> {
-    let open = |(name, result): (&Name, _)| match result {
-        &SourceVerdict::Unresolved { ref problems } if problems.is_empty() => Some(name.clone()),
-        _ => None,
+    let open = |verdict: &SourceVerdict| match verdict {
+        SourceVerdict::Unresolved { problems } => problems.is_empty(),
+        _ => false,
     };
-    unit.sources.iter().filter_map(|(name, result)| open((name, &result.verdict))).collect()
+    unit.sources.iter().filter(|(_, result)| open(&result.verdict)).map(|(name, _)| name.clone()).collect()
 }
 
 /// Returns the problem to show: the problem shown now if the package still has it, else the first

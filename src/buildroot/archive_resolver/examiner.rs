@@ -85,7 +85,7 @@ enum Question {
 }
 
 enum Told {
-    Checked(Result<Checked, CannotResolve>),
+    Checked(Box<Result<Checked, CannotResolve>>),
     Problems(Result<Vec<(Name, Vec<String>)>, CannotResolve>),
 }
 
@@ -166,7 +166,8 @@ fn answer(
     for question in asked {
         let told = match question {
             Question::Check => {
-                Told::Checked(check(resolver, loaded, prepared, first).map_err(|why| without_place(why, found)))
+                let checked = check(resolver, loaded, prepared, first);
+                Told::Checked(Box::new(checked.map_err(|why| without_place(why, found))))
             }
             Question::Problems(packages) => {
                 let problems = resolver.problems(loaded, prepared, &packages);
@@ -202,7 +203,7 @@ fn check(
 impl Examiner for Worker {
     fn check(&mut self) -> Result<Checked, CannotResolve> {
         match self.ask(Question::Check)? {
-            Told::Checked(checked) => checked,
+            Told::Checked(checked) => *checked,
             Told::Problems(_) => Err(failed()),
         }
     }

@@ -132,10 +132,10 @@ const fn unzigzag(n: u64) -> i64 {
 /// Appends a number, seven bits in a byte, lowest first.
 fn put(to: &mut Vec<u8>, mut n: u64) {
     while n >= 0x80 {
-        to.push((n & 0x7f) as u8 | 0x80);
+        to.push(n.to_le_bytes()[0] | 0x80);
         n >>= 7;
     }
-    to.push(n as u8);
+    to.push(n.to_le_bytes()[0]);
 }
 
 #[cfg(test)]

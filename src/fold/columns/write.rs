@@ -50,7 +50,7 @@ impl Columns {
         if let Some(&at) = children.get(guess).filter(|at| same(at)) {
             return (guess, at);
         }
-        if let Some(place) = children.iter().position(|at| same(at)) {
+        if let Some(place) = children.iter().position(same) {
             return (place, children[place]);
         }
         let at = self.add(parent, name);
