@@ -388,8 +388,7 @@ impl Follower {
     }
 
     fn reached(&self, start: Start) {
-        let status = self.status();
-        if !status.caught_up {
+        if let status @ Status { caught_up: false, .. } = self.status() {
             let folded = status.seq.map_or(0, Seq::get).saturating_sub(start.from);
             self.0.metrics.folded(folded, start.watch.seconds());
             self.say(|s| s.caught_up = true);
@@ -397,16 +396,15 @@ impl Follower {
     }
 
     fn in_trouble(&self, error: &LogError) {
-        let first = self.status().trouble.is_none();
-        if first {
+        if self.status().trouble.is_none() {
             tracing::warn!(error = %crate::model::causes::with_causes(&error), "pages cannot follow the log");
         }
-        let now = clock::now();
-        self.say(|s| s.trouble = Some((s.trouble.as_ref().map_or(now, |(since, _)| *since), error.to_string())));
+        let of = |s: &Status| s.trouble.as_ref().map_or_else(clock::now, |(since, _)| *since);
+        self.say(|s| s.trouble = Some((of(s), error.to_string())));
     }
 
     fn say(&self, change: impl FnOnce(&mut Status)) {
-        // The metric is set before anybody sees the change, and in the order of changes.
+        // The metric is set before anybody sees the change.
         self.0.status.send_modify(|status| {
             change(status);
             self.0.metrics.web_lag(status.behind_events(), status.behind_seconds(clock::now()));
