@@ -145,7 +145,7 @@ impl PostgresLog {
 
     /// Begins a transaction that holds `lock` until it ends.
     async fn begin(&self, lock: i64, doing: &'static str) -> Result<Transaction<'static, Postgres>, StoreError> {
-        let mut tx = pool::begin(&self.inner.pool).await.map_err(StoreError::new(doing))?;
+        let mut tx = self.inner.pool.begin().await.map_err(StoreError::new(doing))?;
         sqlx::query(LOCK).bind(lock).execute(&mut *tx).await.map_err(StoreError::new(doing))?;
         Ok(tx)
     }
@@ -155,7 +155,7 @@ impl PostgresLog {
 /// last migration.
 async fn prepare(url: &str, pool: &PgPool, about: &About, options: &Options) -> Result<i64, OpenError> {
     let fail = |e| OpenError::Store { url: url.to_owned(), source: StoreError::new("migrate")(e) };
-    let mut tx = pool::begin(pool).await.map_err(fail)?;
+    let mut tx = pool.begin().await.map_err(fail)?;
     if !options.read_only {
         sqlx::query(LOCK).bind(LOCK_MIGRATE).execute(&mut *tx).await.map_err(fail)?;
     }
@@ -239,7 +239,7 @@ const ADD_DICTIONARY: &str = "INSERT INTO dictionaries (id, digest, content) \
 async fn register_dictionary(pool: &PgPool) -> Result<i64, StoreError> {
     let fail = StoreError::new("register the payload dictionary");
     let (digest, content) = payloads::built_in();
-    let mut tx = pool::begin(pool).await.map_err(&fail)?;
+    let mut tx = pool.begin().await.map_err(&fail)?;
     let find = sqlx::query_as::<_, (i64,)>(FIND_DICTIONARY).bind(&digest[..]);
     if let Some((number,)) = find.fetch_optional(&mut *tx).await.map_err(&fail)? {
         return Ok(number);

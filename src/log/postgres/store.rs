@@ -46,7 +46,7 @@ impl PostgresLog {
         let fail = || StoreError::new("store a snapshot");
         let packed = codec::pack_snapshot(Arc::clone(&snapshot.bytes)).await;
         let packed = packed.map_err(|e| fail()(sqlx::Error::Io(e)))?;
-        let mut tx = pool::begin(&self.inner.pool).await.map_err(fail())?;
+        let mut tx = self.inner.pool.begin().await.map_err(fail())?;
         sqlx::query(PUT_SNAPSHOT)
             .bind(signed(snapshot.seq.get()))
             .bind(i64::from(snapshot.state_version))

@@ -3,7 +3,7 @@
 mod kept;
 mod queues;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use koschei::event::{ChainHash, Record};
 use koschei::log::*;
@@ -27,6 +27,7 @@ on_both!(
     inbox_retried,
     inbox_pruning,
     commit_is_atomic,
+    a_dropped_commit_is_whole_or_nothing,
     outbox,
     attachments,
     subjects,
@@ -291,25 +292,45 @@ async fn commit_is_atomic(place: Place) {
     let error = log.append(None, &whole(head, "c0", "bob")).await.unwrap_err();
     assert!(matches!(&error, AppendError::DuplicateCommand { id } if id == "c0"), "{error}");
     clean(&log, head).await;
-    // A future that is dropped half way leaves nothing or everything, and the handle still works.
-    let big = whole(head, "c1", "bob");
-    let cancelled = tokio::time::timeout(Duration::from_micros(300), log.append(None, &big)).await;
-    if cancelled.is_err() {
-        // The next call waits until the database has finished, and tells which it was.
-        match log.append(None, &Commit::default()).await {
-            Ok(_) => {
-                clean(&log, head).await;
-                log.append(None, &big).await.unwrap();
-            }
-            Err(AppendError::Conflict { found, .. }) => assert_eq!(found, Some(seq(150)), "everything"),
-            Err(other) => panic!("{other}"),
-        }
-    }
+    log.append(None, &whole(head, "c1", "bob")).await.unwrap();
     assert_eq!(log.head().await.unwrap().seq, Some(seq(150)));
     assert_eq!(log.counts().await.unwrap().inbox_pending, 0);
     assert_eq!(log.counts().await.unwrap().outbox_pending, 2);
     // Reads the whole chain. `verify` would report that no decision belongs to these commands.
     koschei::log::folding::from_start(&log, None, &mut |_| ()).await.unwrap();
+}
+
+/// Drops appends after times from nothing to twice what one takes, so at every place where one waits
+/// for the database. A connection that was left half way must not give an answer to the wrong
+/// question.
+async fn a_dropped_commit_is_whole_or_nothing(place: Place) {
+    const DROPS: u32 = 200;
+    let log = place.open().await;
+    let mut head = log.append(None, &commit(chain(Head::EMPTY, at(3), (0..1).map(event)))).await.unwrap();
+    let mut numbers = 1_u64..;
+    let mut next = |head: Head| commit(chain(head, at(3), numbers.by_ref().take(150).map(event)));
+    let begun = Instant::now();
+    head = log.append(head.seq, &next(head)).await.unwrap();
+    let usual = begun.elapsed();
+    let mut nothing = 0;
+    for part in 1..=DROPS {
+        let commit = next(head);
+        let whole = Head::of(commit.records.last().unwrap());
+        let dropped = tokio::time::timeout(usual * 2 * part / DROPS, log.append(head.seq, &commit)).await;
+        // The next call waits until the database has finished, and tells which it was.
+        match log.append(head.seq, &Commit::default()).await {
+            Ok(found) => assert_eq!((found, dropped.is_err()), (head, true), "drop {part}: nothing"),
+            Err(AppendError::Conflict { found, .. }) => assert_eq!(found, whole.seq, "drop {part}: everything"),
+            Err(other) => panic!("drop {part}: {other:?}"),
+        }
+        let found = log.head().await.unwrap();
+        assert!(found == head || found == whole, "drop {part}: {found:?} is neither {head:?} nor {whole:?}");
+        nothing += u32::from(found == head);
+        head = found;
+        assert_eq!(log.read(head.seq, 1).await.unwrap(), [], "drop {part}");
+    }
+    assert!(nothing > 0, "no call was dropped before it had an effect");
+    verify(&log, None, &mut |_| ()).await.unwrap();
 }
 
 async fn attachments(place: Place) {
