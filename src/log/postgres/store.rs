@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use super::PostgresLog;
 use crate::event::{ChainHash, FactId};
+use crate::log::codec;
 use crate::log::error::{ReadError, StoreError};
 use crate::log::rows::{SnapshotRow, StoredSnapshotRow, signed, stored_snapshots, unsigned};
 use crate::log::types::{ATTACHMENT_BYTES_MAX, SNAPSHOT_BYTES_MAX, Snapshot, Snapshots};
-use crate::log::{codec, pool};
 use crate::model::{PersonId, Seq};
 
 const ATTACHMENT: &str = "SELECT content FROM attachments WHERE digest = $1";

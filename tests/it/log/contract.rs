@@ -3,7 +3,7 @@
 mod kept;
 mod queues;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use koschei::event::{ChainHash, Record};
 use koschei::log::*;
@@ -309,7 +309,7 @@ async fn a_dropped_commit_is_whole_or_nothing(place: Place) {
     let mut head = log.append(None, &commit(chain(Head::EMPTY, at(3), (0..1).map(event)))).await.unwrap();
     let mut numbers = 1_u64..;
     let mut next = |head: Head| commit(chain(head, at(3), numbers.by_ref().take(150).map(event)));
-    let begun = Instant::now();
+    let begun = tokio::time::Instant::now();
     head = log.append(head.seq, &next(head)).await.unwrap();
     let usual = begun.elapsed();
     let mut nothing = 0;
