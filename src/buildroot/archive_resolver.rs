@@ -11,7 +11,6 @@ use std::sync::{Arc, Mutex};
 
 use rustc_hash::FxHasher;
 
-use self::answers::Ask;
 use self::examiner::side_by_side;
 use super::repo_resolver::{CannotResolve, RepoLayout, RepoResolver, Resolved, Unit};
 use super::repo_store::{RepoStore, StoredRepo};
@@ -112,7 +111,7 @@ impl RepoResolver for ArchiveResolver {
         let whole = || {
             let loaded = self.read(&found, unit)?;
             let prepared = loaded.prepare(self.mode)?;
-            self.answer(&loaded, &prepared, Ask::Everything)
+            self.whole(&loaded, &prepared)
         };
         whole().map_err(|why| without_place(why, &found))
     }

@@ -107,7 +107,8 @@ pub struct SolverCounts {
     pub native: u32,
     /// Number of questions handed over to libsolv, by reason.
     pub handed_over: BTreeMap<&'static str, u32>,
-    /// Number of answers of our own solver that libsolv checked.
+    /// Number of answers that libsolv checked: our own solver's, and those of libsolv that were taken
+    /// over from an earlier repository.
     pub checked: u32,
     /// Number of oddities in single packages of the repository, by kind
     /// ([`crate::repodata::Oddity`]).
@@ -117,12 +118,11 @@ pub struct SolverCounts {
 }
 
 impl SolverCounts {
-    pub(crate) fn add(&mut self, source: &Name, handover: Option<Handover>, checked: bool, mismatch: bool) {
+    pub(crate) fn add(&mut self, source: &Name, handover: Option<Handover>, mismatch: bool) {
         match handover {
             None => self.native += 1,
             Some(reason) => *self.handed_over.entry(reason.as_str()).or_default() += 1,
         }
-        self.checked += u32::from(checked);
         if mismatch {
             self.mismatches.push(source.clone());
         }
@@ -173,6 +173,15 @@ impl UnitVerdicts {
             counts[slot] += 1;
         }
         counts
+    }
+
+    /// Returns the packages that do not resolve and have no reason yet.
+    pub fn unexplained(&self) -> impl Iterator<Item = &Name> {
+        let open = |verdict: &SourceVerdict| match verdict {
+            SourceVerdict::Unresolved { problems } => problems.is_empty(),
+            _ => false,
+        };
+        self.sources.iter().filter(move |(_, result)| open(&result.verdict)).map(|(name, _)| name)
     }
 }
 

@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::HubState;
+use super::{HubState, State};
+use crate::event::RepoReady;
 use crate::model::koji::RepoState;
-use crate::model::{Name, RepoId, Timestamp};
+use crate::model::{Hub, Name, RepoId, Timestamp};
 
 /// A repository (generation) of a build tag.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -50,6 +51,15 @@ fn rank(state: RepoState) -> u8 {
         RepoState::Problem => 3,
         RepoState::Deleted => 4,
         RepoState::Unknown(_) => 0,
+    }
+}
+
+impl State {
+    /// Returns a known repository as the fact that it is ready, without the number of its tag.
+    pub fn as_ready(&self, hub: &Hub, repo_id: RepoId) -> Option<RepoReady> {
+        let repo = self.hubs.get(hub)?.repos.get(&repo_id)?;
+        let (tag, create_event, arches) = (repo.tag.clone(), repo.create_event, repo.arches.clone());
+        Some(RepoReady { hub: hub.clone(), repo_id, tag, tag_id: None, create_event, arches })
     }
 }
 

@@ -28,15 +28,7 @@ impl Writer {
         self.move_clock(now);
         self.begin();
         self.tick().await?;
-        let Some(repo) = self.state().hubs.get(hub).and_then(|h| h.repos.get(&repo_id)) else { return Ok(()) };
-        let seen = RepoReady {
-            hub: hub.clone(),
-            repo_id,
-            tag: repo.tag.clone(),
-            tag_id: None,
-            create_event: repo.create_event,
-            arches: repo.arches.clone(),
-        };
+        let Some(seen) = self.state().as_ready(hub, repo_id) else { return Ok(()) };
         let ours = |c: &crate::fold::Collection| c.settings.hub == *hub && c.settings.build_tag == seen.tag;
         if !self.state().collections.values().any(ours) {
             return Ok(());

@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use super::Writer;
 use crate::base::stage::stage;
 use crate::buildroot::repo_resolver::{CannotResolve, Examiner, Unit};
-use crate::buildroot::verdicts::{SourceVerdict, UnitVerdicts};
+use crate::buildroot::verdicts::UnitVerdicts;
 use crate::event::{PackageProblem, RebuildCancelRequested, RebuildDoubted, RepoReady, ResolutionExamined, Source};
 use crate::fold::OpenRebuild;
 use crate::log::LogError;
@@ -37,13 +37,14 @@ pub(crate) struct Unexamined {
     open: VecDeque<Name>,
 }
 
-/// Returns the packages that do not resolve, and for which the solver gave no reason.
-pub(crate) fn without_reason(unit: &UnitVerdicts) -> VecDeque<Name> {
-    let open = |verdict: &SourceVerdict| match verdict {
-        SourceVerdict::Unresolved { problems } => problems.is_empty(),
-        _ => false,
-    };
-    unit.sources.iter().filter(|(_, result)| open(&result.verdict)).map(|(name, _)| name.clone()).collect()
+/// What libsolv says in one step.
+#[derive(Default)]
+struct Said {
+    /// Number of answers that were checked in this step.
+    checked: u32,
+    /// The right verdicts, if an answer was wrong.
+    corrected: Option<UnitVerdicts>,
+    problems: Vec<(Name, Vec<String>)>,
 }
 
 /// Returns the problem to show: the problem shown now if the package still has it, else the first
@@ -87,16 +88,7 @@ impl Writer {
             let hub = &c.settings.hub;
             for (arch, a) in c.arches.iter().filter(|(_, a)| !a.examined && a.attachment.is_some()) {
                 let (Some(repo_id), Some(resolved)) = (a.repo_id, c.resolved_at) else { continue };
-                let known = self.state.hubs.get(hub).and_then(|h| h.repos.get(&repo_id));
-                let Some(known) = known else { continue };
-                let ready = RepoReady {
-                    hub: hub.clone(),
-                    repo_id,
-                    tag: known.tag.clone(),
-                    tag_id: None,
-                    create_event: known.create_event,
-                    arches: known.arches.clone(),
-                };
+                let Some(ready) = self.state.as_ready(hub, repo_id) else { continue };
                 let (collection, arch) = (name.clone(), arch.clone());
                 self.unexamined.push_back(Unexamined {
                     collection,
@@ -137,53 +129,53 @@ impl Writer {
         if !of.is_some_and(|a| a.repo_id == Some(next.ready.repo_id) && !a.examined) {
             return Ok(());
         }
-        match self.examine_part(index, &mut next).await? {
-            Ok(true) => stage!("examined", repo = next.ready.repo_id, arch = next.arch),
-            Ok(false) => self.unexamined.push_front(next),
+        let said = match self.ask_libsolv(index, &mut next) {
+            Ok(said) => said,
             Err(why) => {
                 let (repo, arch) = (next.ready.repo_id, &next.arch);
                 tracing::warn!(repo = %repo, arch = %arch, reason = %why, "what libsolv says about a resolution stays \
                     unknown until the next repository");
+                return Ok(());
             }
+        };
+        self.examined(index, &next, said).await?;
+        if next.open.is_empty() {
+            stage!("examined", repo = next.ready.repo_id, arch = next.arch);
+        } else {
+            self.unexamined.push_front(next);
         }
         Ok(())
     }
 
-    /// Returns `true` if the resolution is examined.
-    async fn examine_part(
-        &mut self,
-        index: usize,
-        next: &mut Unexamined,
-    ) -> Result<Result<bool, CannotResolve>, LogError> {
-        let mut examiner = match next.examiner.take() {
-            Some(examiner) => examiner,
-            None => match self.examiner_again(index, next) {
-                Ok(Some(examiner)) => examiner,
-                Ok(None) => return Ok(Ok(true)),
-                Err(why) => return Ok(Err(why)),
-            },
-        };
-        let mut checked = 0;
+    /// Asks libsolv what comes next. The examiner stays with `next`.
+    fn ask_libsolv(&mut self, index: usize, next: &mut Unexamined) -> Result<Said, CannotResolve> {
+        if next.examiner.is_none() {
+            next.examiner = self.examiner_again(index, next)?;
+        }
+        let mut said = Said::default();
+        let Some(examiner) = &mut next.examiner else { return Ok(said) };
         if next.checked.is_none() {
-            let found = match examiner.check() {
-                Ok(found) => found,
-                Err(why) => return Ok(Err(why)),
-            };
-            (checked, next.checked) = (found.answers, Some(found.answers));
+            let found = examiner.check()?;
             let wrong = found.corrected.as_ref().map_or(0, |unit| unit.solvers.mismatches.len());
             self.metrics.checked(found.answers, wrong);
-            if let Some(unit) = found.corrected {
-                next.open = without_reason(&unit);
-                self.correct(index, next, unit).await?;
+            (said.checked, next.checked) = (found.answers, Some(found.answers));
+            if let Some(unit) = &found.corrected {
+                next.open = unit.unexplained().cloned().collect();
             }
+            said.corrected = found.corrected;
         }
         let now: Vec<Name> = next.open.drain(..next.open.len().min(AT_ONCE)).collect();
-        let told = match examiner.problems(&now) {
-            Ok(told) => told,
-            Err(why) => return Ok(Err(why)),
-        };
+        said.problems = examiner.problems(&now)?;
+        Ok(said)
+    }
+
+    /// Appends what libsolv said.
+    async fn examined(&mut self, index: usize, next: &Unexamined, said: Said) -> Result<(), LogError> {
+        if let Some(unit) = said.corrected {
+            self.correct(index, next, unit).await?;
+        }
         let packages = &self.state.collections[index].packages;
-        let news = told.iter().filter_map(|(package, problems)| {
+        let news = said.problems.iter().filter_map(|(package, problems)| {
             let shown = packages.get(package)?.problem(&next.arch);
             let problem = present_problem(problems, shown).to_owned();
             (shown != Some(&problem)).then(|| PackageProblem { package: package.clone(), problem })
@@ -193,16 +185,13 @@ impl Writer {
             hub: next.ready.hub.clone(),
             repo_id: next.ready.repo_id,
             arch: next.arch.clone(),
-            checked,
+            checked: said.checked,
             problems: news.collect(),
             complete: next.open.is_empty(),
         };
         let cause = next.resolved;
         self.push(event.into(), Source::Engine, Some(cause), Some(cause));
-        self.settle(cause).await?;
-        let complete = next.open.is_empty();
-        next.examiner = Some(examiner);
-        Ok(Ok(complete))
+        self.settle(cause).await
     }
 
     /// Reads a repository again that an earlier writer did not examine.
@@ -224,7 +213,7 @@ impl Writer {
         };
         let Some(resolved) = self.resolver.resolve_first(&[unit]).pop() else { return Ok(None) };
         let resolved = resolved?;
-        next.open = without_reason(&resolved.verdicts);
+        next.open = resolved.verdicts.unexplained().cloned().collect();
         Ok(resolved.examiner)
     }
 
@@ -262,10 +251,11 @@ impl Writer {
             self.push(event.into(), Source::Engine, Some(cause), Some(cause));
             return;
         }
+        let building = self.state.collections[&next.collection].settings.building_hub().clone();
         let event = RebuildCancelRequested {
             collection,
             package,
-            hub: task.as_ref().map_or_else(|| next.ready.hub.clone(), |(hub, _)| hub.clone()),
+            hub: task.as_ref().map_or(building, |(hub, _)| hub.clone()),
             task_id: task.map(|(_, id)| id),
             rebuild: Some(rebuild),
             reason: format!("decided on a wrong answer about repository {repo_id} on {arch}"),

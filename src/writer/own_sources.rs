@@ -9,7 +9,7 @@ use super::Writer;
 use super::tracking::Needed;
 use crate::buildroot::repo_resolver::{OwnSources, Resolved, Unit};
 use crate::buildroot::verdicts::SourceResult;
-use crate::event::{BuildChanged, RepoReady, Source};
+use crate::event::{BuildChanged, Source};
 use crate::fold::Touched;
 use crate::fold::sources::{Candidate, InRepo, choose};
 use crate::fold::tag::Moment;
@@ -123,15 +123,7 @@ impl Writer {
     ) -> Result<(), LogError> {
         let settings = self.state.collections[index].settings.clone();
         let own = self.own_sources(index, repo);
-        let Some(known) = self.state.hubs.get(&settings.hub).and_then(|h| h.repos.get(&repo)) else { return Ok(()) };
-        let seen = RepoReady {
-            hub: settings.hub.clone(),
-            repo_id: repo,
-            tag: known.tag.clone(),
-            tag_id: None,
-            create_event: known.create_event,
-            arches: known.arches.clone(),
-        };
+        let Some(seen) = self.state.as_ready(&settings.hub, repo) else { return Ok(()) };
         let (hub, tag, group) = (&settings.hub, &seen.tag, &settings.build_group);
         let options = *self.settings.resolve_options.of(&self.collection_name(index));
         let unit = Unit { hub, tag, repo, arch, group, own: &own, options };

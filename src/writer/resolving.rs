@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::Writer;
-use super::examining::{present_problem, without_reason};
+use super::examining::present_problem;
 use crate::base::stage::stage;
 use crate::buildroot::generations::Bases;
 use crate::buildroot::installed::Buildroot;
@@ -159,7 +159,7 @@ impl Writer {
         (verdicts, examiner): (UnitVerdicts, Option<Box<dyn Examiner>>),
         cause: Seq,
     ) -> Result<(), LogError> {
-        let open = without_reason(&verdicts);
+        let open = verdicts.unexplained().cloned().collect();
         self.verdicts(index, r, verdicts, cause).await?;
         if let Some(examiner) = examiner {
             self.examine_later(index, (r, arch), examiner, open);

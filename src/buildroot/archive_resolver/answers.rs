@@ -1,7 +1,6 @@
 //! Answers for all source packages of a unit, with several threads.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rustc_hash::FxHashMap;
@@ -13,19 +12,8 @@ use crate::buildroot::verdicts::{FORMAT, SolverCounts, SourceResult, SourceVerdi
 use crate::model::Name;
 use crate::resolve::{Answers, BuildRequires, GroupVerdict, Mode, PkgId, Prepared, Resolution, solver_version};
 
-/// Source packages per thread, at least. With fewer, a second thread costs more than it saves.
-const PER_THREAD_MIN: usize = 50;
 /// Questions to libsolv per thread, at least. A thread first loads the repository into libsolv.
 const TEXTS_PER_THREAD_MIN: usize = 100;
-
-/// What is asked about a unit.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Ask {
-    /// All verdicts, with problem texts; libsolv checks some answers.
-    Everything,
-    /// All verdicts; libsolv checks some answers.
-    Checked,
-}
 
 /// The first answers for a unit: without texts, unchecked.
 pub(super) struct First<'p> {
@@ -34,21 +22,28 @@ pub(super) struct First<'p> {
     answers: Answers<'p>,
 }
 
+/// What libsolv says about the answers chosen for it.
+#[derive(Default)]
+pub(super) struct Checks {
+    /// Number of answers that were checked.
+    pub(super) answers: u32,
+    /// libsolv's answer where ours was wrong, by the place of the source package.
+    pub(super) right: BTreeMap<usize, Resolution>,
+}
+
 impl ArchiveResolver {
-    /// Resolves every source package of a unit.
-    pub(super) fn answer(
-        &self,
-        loaded: &Loaded,
-        prepared: &Prepared<'_>,
-        ask: Ask,
-    ) -> Result<UnitVerdicts, CannotResolve> {
-        let ok = prepared.group().ok;
-        let (answers, solvers) = if ok { self.solve(loaded, prepared, ask)? } else { Default::default() };
-        stage!("solved", repo = loaded.repo, arch = loaded.arch);
-        let mut verdicts = assemble(loaded, self.mode, prepared.group(), answers);
-        verdicts.solvers = SolverCounts { passed_over: loaded.passed_over.clone(), ..solvers };
-        verdicts.of_packages.clone_from(&loaded.spelled);
-        Ok(verdicts)
+    /// Resolves every source package of a unit, with problem texts. libsolv checks some answers.
+    pub(super) fn whole(&self, loaded: &Loaded, prepared: &Prepared<'_>) -> Result<UnitVerdicts, CannotResolve> {
+        let first = self.first(loaded, prepared);
+        let checks = self.check(loaded, prepared, &first)?;
+        let mut unit = self.verdicts(loaded, prepared, &first, &checks);
+        let open: Vec<Name> = unit.unexplained().cloned().collect();
+        for (package, problems) in self.problems(loaded, prepared, &open)? {
+            if let Some(result) = unit.sources.get_mut(&package) {
+                result.verdict = SourceVerdict::Unresolved { problems };
+            }
+        }
+        Ok(unit)
     }
 
     /// Asks libsolv for the problems of these packages. Those that resolve are left out.
@@ -98,16 +93,23 @@ impl ArchiveResolver {
         First { asked, answers }
     }
 
-    /// Returns the verdicts of first answers.
-    pub(super) fn verdicts(&self, loaded: &Loaded, prepared: &Prepared<'_>, first: &First<'_>) -> UnitVerdicts {
-        let mut counts = SolverCounts::default();
+    /// Returns the verdicts of first answers. Where libsolv said otherwise, its answer counts.
+    pub(super) fn verdicts(
+        &self,
+        loaded: &Loaded,
+        prepared: &Prepared<'_>,
+        first: &First<'_>,
+        checks: &Checks,
+    ) -> UnitVerdicts {
+        let mut counts = SolverCounts { checked: checks.answers, ..SolverCounts::default() };
         let mut answers = Vec::new();
         if prepared.group().ok {
-            for (source, asked) in loaded.sources.iter().zip(&first.asked) {
+            for (place, (source, asked)) in loaded.sources.iter().zip(&first.asked).enumerate() {
+                let right = checks.right.get(&place);
                 if let Some(at) = *asked {
-                    counts.add(&source.nvr.name, first.answers.handover(at), false, false);
+                    counts.add(&source.nvr.name, first.answers.handover(at), right.is_some());
                 }
-                answers.push(asked.map(|at| first.answers.resolution(at)));
+                answers.push(right.cloned().or_else(|| asked.map(|at| first.answers.resolution(at))));
             }
         }
         stage!("solved", repo = loaded.repo, arch = loaded.arch);
@@ -117,81 +119,44 @@ impl ArchiveResolver {
         verdicts
     }
 
-    /// Checks with libsolv the answers chosen for it, taken over or not. Returns how many were
-    /// checked, and the packages about which they were wrong.
+    /// Checks with libsolv the answers chosen for it: those of our own solver, and those of libsolv
+    /// that were taken over from an earlier repository.
     pub(super) fn check(
         &self,
         loaded: &Loaded,
         prepared: &Prepared<'_>,
         first: &First<'_>,
-    ) -> Result<(u32, Vec<Name>), CannotResolve> {
-        let sources = loaded.sources.iter().zip(&first.asked);
-        let chosen: Vec<(&SourcePackage, usize)> = sources
-            .filter_map(|(source, asked)| Some((source, (*asked)?)))
-            .filter(|(s, at)| first.answers.handover(*at).is_none() && self.is_checked(loaded.repo, &s.nvr))
+    ) -> Result<Checks, CannotResolve> {
+        let by_us = |at: usize| first.answers.handover(at).is_none() || first.answers.is_reused(at);
+        let asked = loaded.sources.iter().zip(&first.asked).enumerate();
+        let chosen: Vec<(usize, &SourcePackage, usize)> = asked
+            .filter_map(|(place, (source, asked))| Some((place, source, (*asked)?)))
+            .filter(|(_, source, at)| by_us(*at) && self.is_checked(loaded.repo, &source.nvr))
             .collect();
         let chosen = if prepared.group().ok { chosen } else { Vec::new() };
-        let checked = spread(self.threads, TEXTS_PER_THREAD_MIN, &chosen, |share| {
-            let mut resolver = prepared.resolver().without_texts();
-            let wrong = share.filter_map(|(source, at)| {
+        let right = spread(self.threads, TEXTS_PER_THREAD_MIN, &chosen, |share| {
+            let mut resolver = prepared.resolver().with_distances().without_texts();
+            let right = share.filter_map(|(place, source, at)| {
                 let build = source.build.as_ref()?;
-                let differs = resolver.check(&build.requires, &first.answers.resolution(*at)).is_some();
-                differs.then(|| source.nvr.name.clone())
+                let answer = first.answers.resolution(*at);
+                let right = if answer.handover.is_none() {
+                    resolver.check(&build.requires, &answer)?
+                } else {
+                    let again = resolver.resolve_source(build);
+                    (again.ok != answer.ok || again.closure != answer.closure).then_some(again)?
+                };
+                tracing::error!(repo = %loaded.repo, arch = %loaded.arch, source = %source.nvr, "an answer of ours \
+                    and libsolv disagree; libsolv's answer counts, please report it");
+                Some((*place, right))
             });
-            wrong.collect::<Vec<Name>>()
-        });
-        let mut wrong = checked?;
-        wrong.sort_unstable();
-        if !wrong.is_empty() {
+            right.collect()
+        })?;
+        if !right.is_empty() {
+            // What is kept led to a wrong answer.
             self.series.lock().expect("no thread panics while it holds the lock").remove(&loaded.series);
         }
-        Ok((u32::try_from(chosen.len()).unwrap_or(u32::MAX), wrong))
-    }
-
-    /// Resolves all sources, spread over threads. The answers are in the order of the sources;
-    /// `None` for sources that are not resolved.
-    fn solve(
-        &self,
-        loaded: &Loaded,
-        prepared: &Prepared<'_>,
-        ask: Ask,
-    ) -> Result<(Vec<Option<Resolution>>, SolverCounts), CannotResolve> {
-        let sources: Vec<(usize, &SourcePackage)> = loaded.sources.iter().enumerate().collect();
-        let counts = Mutex::new(SolverCounts::default());
-        let found = spread(self.threads, PER_THREAD_MIN, &sources, |share| {
-            let mut resolver = prepared.resolver().with_distances();
-            if ask != Ask::Everything {
-                resolver = resolver.without_texts();
-            }
-            let mut found: Vec<(usize, Resolution)> = Vec::new();
-            for (at, source) in share {
-                if let (Some(build), None) = (&source.build, &source.excluded) {
-                    let mut answer = resolver.resolve_source(build);
-                    let checked = answer.handover.is_none() && self.is_checked(loaded.repo, &source.nvr);
-                    let expected = if checked { resolver.check(&build.requires, &answer) } else { None };
-                    counts.lock().expect("no thread panics while it holds the lock").add(
-                        &source.nvr.name,
-                        answer.handover,
-                        checked,
-                        expected.is_some(),
-                    );
-                    if let Some(expected) = expected {
-                        tracing::error!(repo = %loaded.repo, source = %source.nvr, "our own solver and libsolv \
-                            disagree; libsolv's answer counts, please report it");
-                        answer = expected;
-                    }
-                    found.push((*at, answer));
-                }
-            }
-            found
-        })?;
-        let mut answers: Vec<Option<Resolution>> = vec![None; sources.len()];
-        for (at, answer) in found {
-            answers[at] = Some(answer);
-        }
-        let mut counts = counts.into_inner().expect("no thread panics while it holds the lock");
-        counts.mismatches.sort_unstable();
-        Ok((answers, counts))
+        let answers = u32::try_from(chosen.len()).unwrap_or(u32::MAX);
+        Ok(Checks { answers, right: right.into_iter().collect() })
     }
 }
 

@@ -7,7 +7,7 @@
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
-use super::answers::{Ask, First};
+use super::answers::{Checks, First};
 use super::{ArchiveResolver, Loaded, without_place};
 use crate::buildroot::repo_resolver::{CannotResolve, Checked, Examiner, OwnSources, Resolved, Unit};
 use crate::buildroot::repo_store::StoredRepo;
@@ -135,7 +135,7 @@ impl Worker {
                 let loaded = resolver.read(&found, &unit).map_err(placeless)?;
                 let prepared = loaded.prepare(resolver.mode()).map_err(placeless)?;
                 let answers = resolver.first(&loaded, &prepared);
-                first.say(Ok(resolver.verdicts(&loaded, &prepared, &answers)));
+                first.say(Ok(resolver.verdicts(&loaded, &prepared, &answers, &Checks::default())));
                 let mut resolver = resolver.clone();
                 resolver.threads = later;
                 answer(&resolver, (&loaded, &prepared, &answers), &found, asked, &to_us);
@@ -186,18 +186,9 @@ fn check(
     prepared: &Prepared<'_>,
     first: &First<'_>,
 ) -> Result<Checked, CannotResolve> {
-    let (answers, wrong) = resolver.check(loaded, prepared, first)?;
-    if wrong.is_empty() {
-        return Ok(Checked { answers, corrected: None });
-    }
-    // Everything is resolved again, so that the right verdicts are made like all others.
-    let mut unit = resolver.answer(loaded, prepared, Ask::Checked)?;
-    for package in &wrong {
-        tracing::error!(repo = %loaded.repo, arch = %loaded.arch, package = %package, "our own solver and libsolv \
-            disagreed; libsolv's answer counts, please report it");
-    }
-    unit.solvers.mismatches = wrong;
-    Ok(Checked { answers, corrected: Some(unit) })
+    let checks = resolver.check(loaded, prepared, first)?;
+    let corrected = (!checks.right.is_empty()).then(|| resolver.verdicts(loaded, prepared, first, &checks));
+    Ok(Checked { answers: checks.answers, corrected })
 }
 
 impl Examiner for Worker {

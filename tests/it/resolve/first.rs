@@ -19,15 +19,16 @@ fn problems(unit: &UnitVerdicts) -> Vec<(Name, Vec<String>)> {
 }
 
 /// Every repository of the recording, in both modes, with one thread and with several, units alone
-/// and side by side.
+/// and side by side. One resolver takes answers over from one repository to the next. The whole comes
+/// from a new resolver for each repository, which has nothing to take over.
 #[test]
 fn verdicts_first_and_the_rest_later_are_the_whole() {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/koji");
     let hub = Hub::new("primary");
     let (mut units, mut described) = (0, 0);
     for (mode, threads) in [(Mode::Two, 1), (Mode::Two, 4), (Mode::Joint, 2)] {
-        let archive = Archive::open(&dir, hub.clone()).unwrap();
-        let resolver = ArchiveResolver::new(archive, mode, threads).checking(100);
+        let new = || ArchiveResolver::new(Archive::open(&dir, hub.clone()).unwrap(), mode, threads).checking(100);
+        let resolver = new();
         for repo in (1..40).map(RepoId) {
             let own = OwnSources::default();
             let tag = "f99-build";
@@ -43,7 +44,7 @@ fn verdicts_first_and_the_rest_later_are_the_whole() {
             };
             let all: Vec<Unit<'_>> = arches.iter().map(|arch| unit(arch.as_str())).collect();
             for (unit, first) in all.iter().zip(resolver.resolve_first(&all)) {
-                let (first, whole) = match (first, resolver.resolve(unit)) {
+                let (first, whole) = match (first, new().resolve(unit)) {
                     (Ok(first), Ok(whole)) => (first, whole),
                     (first, whole) => {
                         assert_eq!(first.err(), whole.err());
@@ -52,7 +53,8 @@ fn verdicts_first_and_the_rest_later_are_the_whole() {
                 };
                 let mut examiner = first.examiner.expect("a directory's resolver leaves the rest for later");
                 let checked = examiner.check().unwrap();
-                assert_eq!((checked.answers, checked.corrected), (whole.solvers.checked, None));
+                // Answers of libsolv that were taken over are checked as well.
+                assert!(checked.answers >= whole.solvers.checked && checked.corrected.is_none());
                 let mut told = first.verdicts;
                 let open: Vec<Name> =
                     problems(&told).into_iter().filter(|(_, texts)| texts.is_empty()).map(|(name, _)| name).collect();
