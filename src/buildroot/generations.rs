@@ -258,8 +258,8 @@ mod tests {
     fn resolution(packages: &BTreeMap<u8, (u8, u8)>) -> Closures {
         let all = packages.iter().map(|(p, (version, d))| (format!("p{p}-0:{version}-1.noarch"), *d));
         let (packages, distances): (Vec<String>, Vec<u8>) = all.collect::<BTreeMap<_, _>>().into_iter().unzip();
-        let closure = (0..).take(packages.len()).collect();
-        let verdict = SourceVerdict::Ok { closure, distances, erased: Vec::new() };
+        let closure: Vec<u32> = (0..).take(packages.len()).collect();
+        let verdict = SourceVerdict::Ok { closure: closure.into(), distances: distances.into(), erased: Vec::new() };
         let app = SourceResult { source: "1-1".into(), noarch: false, in_repo: Default::default(), verdict };
         Closures::new(UnitVerdicts {
             format: FORMAT,

@@ -3,7 +3,7 @@
 //! * [`repo_resolver`] defines what a resolver of repositories must offer.
 //! * [`archive_resolver`] resolves repositories from a store ([`repo_store`]). [`per_hub`] has one
 //!   such resolver for each hub.
-//! * [`verdicts`] is the stored result of a resolution. `generations` remembers data of earlier
+//! * [`verdicts`] is the result of a resolution, [`stored`] its attachment. `generations` remembers data of earlier
 //!   results.
 //! * [`installed`] is what a builder installed, and how that compares with a prediction.
 //! * `archive_causes` finds the updates that came first on the way to a change.
@@ -15,6 +15,7 @@ pub mod installed;
 pub mod per_hub;
 pub mod repo_resolver;
 pub mod repo_store;
+pub mod stored;
 pub mod verdicts;
 
 pub use archive_resolver::ArchiveResolver;

@@ -257,6 +257,7 @@ mod tests {
             let resolution = ArchResolution {
                 repo_id: None,
                 attachment: None,
+                content: None,
                 tracked: None,
                 group_ok: Some(true),
                 group_repo: None,

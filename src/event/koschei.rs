@@ -121,8 +121,12 @@ pub struct RepoResolved {
     /// Whether packages counted regardless of modules (`module_hotfixes = true`).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub module_hotfixes: bool,
-    /// Digest of the attachment with every verdict and closure.
+    /// Digest of the attachment with every verdict and closure. The attachment may only say what
+    /// differs from that of an earlier resolution.
     pub attachment: String,
+    /// Digest of every verdict and closure, however the attachment says them. Absent in old events.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content: Option<String>,
     /// Number of packages that resolve.
     pub resolved: u32,
     /// Number of packages that do not resolve.

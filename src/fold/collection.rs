@@ -18,8 +18,12 @@ use crate::model::{BuildrootState, Name, RepoId, Seq};
 pub struct ArchResolution {
     /// The repository. `None` until one was resolved.
     pub repo_id: Option<RepoId>,
-    /// Attachment with verdicts and closures.
+    /// Attachment with verdicts and closures. Which one it is depends on the order of repositories,
+    /// because it may only say what differs from an earlier one.
     pub attachment: Option<String>,
+    /// Digest of the verdicts and closures themselves. `None` in old logs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content: Option<String>,
     /// Digest of the set of packages that were resolved ([`super::Tracked::digest`]). Absent if all
     /// were.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -164,6 +168,7 @@ impl Collection {
         self.arches.entry(arch.clone()).or_insert_with(|| ArchResolution {
             repo_id: None,
             attachment: None,
+            content: None,
             tracked: None,
             group_ok: None,
             group_repo: None,

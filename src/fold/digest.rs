@@ -73,7 +73,7 @@ impl State {
                 if let Some(ok) = a.group_ok {
                     lines.push(format!("{head} buildroot {arch} {}", if ok { "ok" } else { "broken" }));
                 }
-                if let Some((repo, digest)) = a.repo_id.zip(a.attachment.as_ref()) {
+                if let Some((repo, digest)) = a.repo_id.zip(a.content.as_ref().or(a.attachment.as_ref())) {
                     lines.push(format!("{head} resolved {arch} in {repo} {digest}"));
                 }
             }

@@ -36,6 +36,7 @@ impl State {
         let arch = collection.arch_mut(&e.arch);
         arch.repo_id = Some(e.repo_id);
         arch.attachment = Some(e.attachment.clone());
+        arch.content.clone_from(&e.content);
         arch.examined = false;
         arch.corrected.clone_from(&e.solver_mismatches);
         arch.tracked.clone_from(&e.tracked);

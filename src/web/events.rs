@@ -168,6 +168,7 @@ mod tests {
             weak_deps: false,
             module_hotfixes: false,
             attachment: String::new(),
+            content: None,
             resolved: 3,
             unresolved: 1,
             excluded: 0,

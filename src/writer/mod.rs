@@ -18,6 +18,7 @@
 
 mod adopting;
 pub(crate) mod ahead;
+mod attached;
 pub mod consequences;
 mod content;
 mod decided;
@@ -42,10 +43,10 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 pub use consequences::HubAccess;
 pub use settings::Settings;
 
+use self::attached::ClosureCache;
 use self::examining::Unexamined;
 use self::overrides::Overrides;
 use self::persons::Persons;
-use self::resolving::ClosureCache;
 use self::snapshots::Snapshots;
 use self::tracking::Tracking;
 use crate::buildroot::RepoResolver;

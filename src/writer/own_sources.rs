@@ -13,7 +13,7 @@ use crate::event::{BuildChanged, Source};
 use crate::fold::Touched;
 use crate::fold::sources::{Candidate, InRepo, choose};
 use crate::fold::tag::Moment;
-use crate::log::{Attachment, LogError};
+use crate::log::LogError;
 use crate::model::koji::BuildState;
 use crate::model::{Hub, Name, Nvr, RepoId, Seq};
 
@@ -132,7 +132,8 @@ impl Writer {
             Ok(Resolved { verdicts: unit, examiner }) if unit.group_problems.is_empty() => {
                 let tracked = self.tracked_digest(index);
                 let before = self.state.collections[index].arches.get(arch).and_then(|a| a.tracked.as_ref());
-                if before != tracked.as_ref() || Attachment::new(unit.to_bytes()).digest != attachment {
+                let same = before == tracked.as_ref() && self.closures(attachment).await?.unit.is_as(&unit);
+                if !same {
                     tracing::debug!(repo = %repo, arch = %arch, "its sources or its tracked packages have changed, \
                         so it is resolved again");
                     self.verdicts_first(index, (&seen, arch), (unit, examiner), cause).await?;

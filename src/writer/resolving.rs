@@ -1,66 +1,22 @@
 //! Resolves ready repositories and appends the verdicts.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::Writer;
 use super::examining::present_problem;
 use crate::base::stage::stage;
 use crate::buildroot::generations::Bases;
-use crate::buildroot::installed::Buildroot;
 use crate::buildroot::repo_resolver::{CannotResolve, Examiner, Resolved, Unit};
-use crate::buildroot::verdicts::{Closures, SourceVerdict, UnitVerdicts};
+use crate::buildroot::stored::Kept;
+use crate::buildroot::verdicts::{SourceVerdict, UnitVerdicts};
 use crate::event::{
     BuildrootBroken, BuildrootResolved, CollectionStateChanged, DependencyMove, Event, PackageResolved,
     RepoNotResolved, RepoReady, RepoResolved, Source,
 };
 use crate::fold::sources::InRepo;
 use crate::fold::{ArchVerdict, Package};
-use crate::log::{Attachment, LogError};
+use crate::log::LogError;
 use crate::model::{BuildrootState, Name, RepoId, Seq};
-
-/// Number of units kept parsed: two architectures of a few generations, for comparing.
-const CACHED_UNITS: usize = 12;
-/// Number of recorded buildroots kept parsed. A package is looked at more than once after a build.
-const CACHED_BUILDROOTS: usize = 64;
-
-/// Cache of the most recently used attachments, parsed.
-#[derive(Default)]
-pub(crate) struct ClosureCache {
-    units: VecDeque<(String, Arc<Closures>)>,
-    buildroots: VecDeque<(String, Arc<Buildroot>)>,
-}
-
-/// Returns the entry with this digest and makes it the most recently used.
-fn recall<T>(list: &mut VecDeque<(String, Arc<T>)>, digest: &str) -> Option<Arc<T>> {
-    let at = list.iter().position(|(d, _)| d == digest)?;
-    let entry = list.remove(at)?;
-    let found = Arc::clone(&entry.1);
-    list.push_front(entry);
-    Some(found)
-}
-
-impl ClosureCache {
-    pub(crate) fn get(&mut self, digest: &str) -> Option<Arc<Closures>> {
-        recall(&mut self.units, digest)
-    }
-
-    pub(crate) fn put(&mut self, digest: &str, closures: Arc<Closures>) {
-        if self.get(digest).is_none() {
-            self.units.push_front((digest.to_owned(), closures));
-            self.units.truncate(CACHED_UNITS);
-        }
-    }
-
-    pub(crate) fn buildroot(&mut self, digest: &str) -> Option<Arc<Buildroot>> {
-        recall(&mut self.buildroots, digest)
-    }
-
-    pub(crate) fn put_buildroot(&mut self, digest: &str, buildroot: Arc<Buildroot>) {
-        self.buildroots.push_front((digest.to_owned(), buildroot));
-        self.buildroots.truncate(CACHED_BUILDROOTS);
-    }
-}
 
 impl Writer {
     /// Resolves a repository for every collection that has not resolved a newer one. Returns `true`
@@ -233,9 +189,8 @@ impl Writer {
         unit: UnitVerdicts,
         cause: Seq,
     ) -> Result<(), LogError> {
-        let attachment = Attachment::new(unit.to_bytes());
+        let Kept { attachment, content, closures } = self.attachment_of(index, unit).await?;
         let digest = attachment.digest.clone();
-        let closures = Arc::new(Closures::new(unit).map_err(|e| LogError::Broken(e.to_string()))?);
         self.cache.put(&digest, Arc::clone(&closures));
         if !self.commit.attachments.iter().any(|a| a.digest == digest) {
             self.commit.attachments.push(attachment);
@@ -312,6 +267,7 @@ impl Writer {
             weak_deps: options.weak_deps,
             module_hotfixes: options.module_hotfixes,
             attachment: digest,
+            content: Some(content),
             resolved,
             unresolved,
             excluded,

@@ -7,12 +7,9 @@
 //!
 //! Decisions are taken at two points only: at a tick, and when a repository was resolved.
 
-use std::sync::Arc;
-
 use super::Writer;
 use super::persons::Persons;
 use crate::base::stage::stage;
-use crate::buildroot::verdicts::Closures;
 use crate::event::{
     CollectionCreated, CollectionEdited, CollectionSettings, CommandId, Envelope, Event, FactId, MessageRetried,
     MessageTimeReplaced, NewEvent, Record, RepoInitialised, RepoReady, Source, Tick, Trigger,
@@ -381,26 +378,5 @@ impl Writer {
                 );
             }
         }
-    }
-
-    /// Returns the content of an attachment that the log names: from the pending commit or from the
-    /// log.
-    pub(crate) async fn attachment(&self, digest: &str) -> Result<Vec<u8>, LogError> {
-        if let Some(in_hand) = self.commit.attachments.iter().find(|a| a.digest == digest) {
-            return Ok(in_hand.content.clone());
-        }
-        self.log.attachment(digest).await?.ok_or_else(|| LogError::no_attachment(digest))
-    }
-
-    /// Returns the closures in an attachment: from memory, from the pending commit, or from the
-    /// log.
-    pub(crate) async fn closures(&mut self, digest: &str) -> Result<Arc<Closures>, LogError> {
-        if let Some(found) = self.cache.get(digest) {
-            return Ok(found);
-        }
-        let bytes = self.attachment(digest).await?;
-        let closures = Arc::new(Closures::from_bytes(&bytes).map_err(|e| LogError::Broken(e.to_string()))?);
-        self.cache.put(digest, Arc::clone(&closures));
-        Ok(closures)
     }
 }

@@ -111,6 +111,7 @@ impl Generator {
                 self.random.next()
             ),
             attachment: self.attachments[usize::try_from(repo.0).unwrap_or(0) % ATTACHMENTS].digest.clone(),
+            content: None,
             resolved: u32::try_from(self.size.packages).unwrap_or(u32::MAX).saturating_sub(broken),
             unresolved: broken,
             excluded: 0,

@@ -3,8 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use rustc_hash::FxHashMap;
-
 use super::{ArchiveResolver, Loaded, SourcePackage};
 use crate::base::stage::stage;
 use crate::buildroot::repo_resolver::CannotResolve;
@@ -181,19 +179,22 @@ fn spread<T: Sync, R: Send>(
 }
 
 fn assemble(loaded: &Loaded, mode: Mode, group: &GroupVerdict, answers: Vec<Option<Resolution>>) -> UnitVerdicts {
-    let mut used: FxHashMap<PkgId, u32> = FxHashMap::default();
-    used.extend(group.closure.iter().chain(answers.iter().flatten().flat_map(|a| &a.closure)).map(|id| (*id, 0)));
+    let mut places: Vec<Option<u32>> = vec![None; loaded.universe.len()];
+    for id in group.closure.iter().chain(answers.iter().flatten().flat_map(|a| &a.closure)) {
+        places[id.index()] = Some(0);
+    }
     // Two packages with the same name, version and architecture are one entry in the table.
-    let mut named: Vec<(String, PkgId)> = used.keys().map(|id| (loaded.universe.nevra(*id).to_string(), *id)).collect();
+    let used = loaded.universe.ids().filter(|id| places[id.index()].is_some());
+    let mut named: Vec<(String, PkgId)> = used.map(|id| (loaded.universe.nevra(id).to_string(), id)).collect();
     named.sort_unstable();
     let mut packages: Vec<String> = Vec::new();
     for (name, id) in named {
         if packages.last() != Some(&name) {
             packages.push(name);
         }
-        used.insert(id, u32::try_from(packages.len() - 1).unwrap_or(u32::MAX));
+        places[id.index()] = u32::try_from(packages.len() - 1).ok();
     }
-    let place = |id: &PkgId| used[id];
+    let place = |id: &PkgId| places[id.index()].unwrap_or(u32::MAX);
     let mut group_closure: Vec<u32> = group.closure.iter().map(&place).collect();
     group_closure.sort_unstable();
     let answers = answers.into_iter().chain(std::iter::repeat(None));
@@ -209,10 +210,10 @@ fn assemble(loaded: &Loaded, mode: Mode, group: &GroupVerdict, answers: Vec<Opti
                 let mut pairs: Vec<(u32, u8)> =
                     a.closure.iter().enumerate().map(|(i, id)| (place(id), distance(i))).collect();
                 pairs.sort_unstable();
-                let (closure, distances) = pairs.into_iter().unzip();
+                let (closure, distances): (Vec<u32>, Vec<u8>) = pairs.into_iter().unzip();
                 let mut erased: Vec<u32> = a.erased.iter().map(&place).collect();
                 erased.sort_unstable();
-                SourceVerdict::Ok { closure, distances, erased }
+                SourceVerdict::Ok { closure: closure.into(), distances: distances.into(), erased }
             }
         };
         let version = smol_str::format_smolstr!("{}-{}", source.nvr.version, source.nvr.release);

@@ -147,6 +147,7 @@ fn without_a_tag() {
     let of_packages = |name: &str| crate::fold::ArchResolution {
         repo_id: None,
         attachment: None,
+        content: None,
         tracked: None,
         group_ok: None,
         group_repo: None,

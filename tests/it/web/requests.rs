@@ -387,6 +387,7 @@ async fn hostile(log: &AnyLog) -> (&'static str, &'static str) {
             weak_deps: false,
             module_hotfixes: false,
             attachment: String::new(),
+            content: None,
             resolved: 0,
             unresolved: 1,
             excluded: 0,

@@ -374,7 +374,7 @@ impl RepoResolver for Glimpse {
             }
             let closure: Vec<u32> = (0..8).filter(|k| (u32::from(hash) >> k) & 1 == 0).collect();
             let distances = closure.iter().map(|k| u8::try_from(k % 5).unwrap()).collect();
-            SourceVerdict::Ok { closure, distances, erased: Vec::new() }
+            SourceVerdict::Ok { closure: closure.into(), distances, erased: Vec::new() }
         };
         let sources = content.iter().filter(|_| group_ok).map(|(name, source)| {
             let in_repo = Default::default();

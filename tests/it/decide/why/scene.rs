@@ -120,6 +120,7 @@ impl Scene {
                 let looked_at = || ArchResolution {
                     repo_id: None,
                     attachment: None,
+                    content: None,
                     tracked: None,
                     group_ok: None,
                     group_repo: None,

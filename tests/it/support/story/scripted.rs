@@ -169,8 +169,8 @@ impl FakeEyes {
                     .map(|(n, d)| (u32::try_from(table.binary_search(n).unwrap()).unwrap(), *d))
                     .collect();
                 pairs.sort_unstable();
-                let (closure, distances) = pairs.into_iter().unzip();
-                SourceVerdict::Ok { closure, distances, erased: Vec::new() }
+                let (closure, distances): (Vec<u32>, Vec<u8>) = pairs.into_iter().unzip();
+                SourceVerdict::Ok { closure: closure.into(), distances: distances.into(), erased: Vec::new() }
             }
             Script::Broken(p) => SourceVerdict::Unresolved { problems: p.split('|').map(str::to_owned).collect() },
             Script::Excluded => SourceVerdict::Excluded { reason: "is not in ExclusiveArch".to_owned() },
