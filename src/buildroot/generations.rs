@@ -89,7 +89,7 @@ pub(crate) struct BaselineKey {
 
 impl BaselineKey {
     /// Returns every name of the source.
-    pub(crate) fn names(&self) -> impl Iterator<Item = &SmolStr> {
+    pub(crate) fn names(&self) -> impl Iterator<Item = &SmolStr> + Clone {
         std::iter::once(&self.source).chain(&self.former)
     }
 

@@ -14,7 +14,6 @@ use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 
 use super::verdicts::{Closures, FORMAT, SourceResult, SourceVerdict, UnitVerdicts, VerdictsError, bad, parse_nevra};
-use crate::log::Attachment;
 use crate::model::{Name, RepoId};
 
 /// Layout of what differs. It increases when the layout changes.
@@ -67,15 +66,17 @@ impl Stored {
     /// # Errors
     /// Returns [`VerdictsError`] (broken) if the bytes are not valid verdicts of a known layout.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, VerdictsError> {
-        #[derive(Deserialize)]
-        struct Format {
-            format: u32,
-        }
+        // The layout comes first, as it is written. Looking for it anywhere would read everything
+        // twice.
+        let begins = |format: u32| bytes.starts_with(format!("{{\"format\":{format},").as_bytes());
         let fail = |e: serde_json::Error| bad(e.to_string());
-        match serde_json::from_slice::<Format>(bytes).map_err(fail)?.format {
-            FORMAT => serde_json::from_slice(bytes).map(Self::Whole).map_err(fail),
-            FORMAT_DIFFERS => serde_json::from_slice(bytes).map(Self::Differs).map_err(fail),
-            other => Err(bad(format!("layout {other} is not known to this program"))),
+        if begins(FORMAT) {
+            serde_json::from_slice(bytes).map(Self::Whole).map_err(fail)
+        } else if begins(FORMAT_DIFFERS) {
+            serde_json::from_slice(bytes).map(Self::Differs).map_err(fail)
+        } else {
+            let begin = String::from_utf8_lossy(&bytes[..bytes.len().min(30)]);
+            Err(bad(format!("the layout is not known to this program: {begin}")))
         }
     }
 }
@@ -134,8 +135,8 @@ impl Differs {
 /// Verdicts with the attachment they are stored in.
 #[derive(Debug)]
 pub struct Kept {
-    /// The attachment.
-    pub attachment: Attachment,
+    /// The attachment's content.
+    pub stored: Vec<u8>,
     /// Digest of the whole ([`UnitVerdicts::content`]).
     pub content: String,
     /// The verdicts.
@@ -155,11 +156,11 @@ pub fn store(mut unit: UnitVerdicts, base: Option<(&str, &Closures)>) -> Result<
     {
         differs = differing(&mut unit, &content, (digest, base))?;
     }
-    let (bytes, steps) = match differs {
+    let (stored, steps) = match differs {
         Some(d) => (serde_json::to_vec(&d).expect("verdicts hold only what JSON can say"), d.steps),
         None => (unit.to_bytes(), 0),
     };
-    Ok(Kept { attachment: Attachment::new(bytes), content, closures: Arc::new(Closures::new(unit)?.after(steps)) })
+    Ok(Kept { stored, content, closures: Arc::new(Closures::new(unit)?.after(steps)) })
 }
 
 /// Returns what differs. `None` if that is more than half of the source packages.

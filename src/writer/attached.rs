@@ -1,16 +1,23 @@
 //! Attachments of resolutions and buildroots, and which of them stay parsed in memory.
 
 use std::collections::VecDeque;
+use std::hash::{Hash as _, Hasher as _};
 use std::sync::Arc;
+
+use rustc_hash::FxHasher;
+use smol_str::SmolStr;
 
 use super::Writer;
 use crate::buildroot::installed::Buildroot;
 use crate::buildroot::stored::{Differs, Kept, STEPS_MAX, Stored, store};
-use crate::buildroot::verdicts::{Closures, UnitVerdicts, VerdictsError};
+use crate::buildroot::verdicts::{Closures, SourceResult, SourceVerdict, UnitVerdicts, VerdictsError};
 use crate::log::{EventLog, LogError};
+use crate::model::Name;
 
-/// Number of units kept parsed: two architectures of a few generations, for comparing.
-const CACHED_UNITS: usize = 12;
+/// Number of units kept parsed beside the two newest of each collection and architecture.
+const CACHED_UNITS: usize = 4;
+/// Number of units whose versions are known: a search visits eight generations.
+const CACHED_VERSIONS: usize = 128;
 /// Number of recorded buildroots kept parsed. A package is looked at more than once after a build.
 const CACHED_BUILDROOTS: usize = 64;
 
@@ -18,7 +25,34 @@ const CACHED_BUILDROOTS: usize = 64;
 #[derive(Default)]
 pub(crate) struct ClosureCache {
     units: VecDeque<(String, Arc<Closures>)>,
+    versions: VecDeque<(String, Arc<Versions>)>,
     buildroots: VecDeque<(String, Arc<Buildroot>)>,
+}
+
+/// Which source packages resolve in a unit, and in which version. It takes a hundredth of the
+/// memory of the unit. A search for the buildroot of a build looks at several units, and most do not
+/// have the version that was built.
+struct Versions(Vec<u64>);
+
+impl Versions {
+    fn of(unit: &UnitVerdicts) -> Self {
+        let resolves = |(_, result): &(&Name, &SourceResult)| matches!(result.verdict, SourceVerdict::Ok { .. });
+        let resolved = unit.sources.iter().filter(resolves);
+        let mut hashes: Vec<u64> = resolved.map(|(name, result)| hash_of(name, &result.source)).collect();
+        hashes.sort_unstable();
+        Self(hashes)
+    }
+
+    /// Returns `false` if `package` surely does not resolve in exactly this version.
+    fn may_have(&self, package: &str, source: &str) -> bool {
+        self.0.binary_search(&hash_of(package, source)).is_ok()
+    }
+}
+
+fn hash_of(package: &str, source: &str) -> u64 {
+    let mut hasher = FxHasher::default();
+    (package, source).hash(&mut hasher);
+    hasher.finish()
 }
 
 /// Returns the entry with this digest and makes it the most recently used.
@@ -35,11 +69,22 @@ impl ClosureCache {
         recall(&mut self.units, digest)
     }
 
-    pub(crate) fn put(&mut self, digest: &str, closures: Arc<Closures>) {
+    /// Keeps a unit. `present` is the number of resolutions in force.
+    pub(crate) fn put(&mut self, digest: &str, closures: Arc<Closures>, present: usize) {
+        if recall(&mut self.versions, digest).is_none() {
+            self.versions.push_front((digest.to_owned(), Arc::new(Versions::of(&closures.unit))));
+            self.versions.truncate(CACHED_VERSIONS);
+        }
         if self.get(digest).is_none() {
             self.units.push_front((digest.to_owned(), closures));
-            self.units.truncate(CACHED_UNITS);
+            self.units.truncate(CACHED_UNITS + 2 * present);
         }
+    }
+
+    /// Returns `false` if a package surely does not resolve in any of these versions in a unit. An
+    /// unknown unit may have them all.
+    fn may_have<'a>(&mut self, digest: &str, package: &str, mut sources: impl Iterator<Item = &'a SmolStr>) -> bool {
+        recall(&mut self.versions, digest).is_none_or(|versions| sources.any(|s| versions.may_have(package, s)))
     }
 
     pub(crate) fn buildroot(&mut self, digest: &str) -> Option<Arc<Buildroot>> {
@@ -93,8 +138,30 @@ impl Writer {
         if content.is_some_and(|content| content != closures.unit.content()) {
             return Err(LogError::Broken(format!("attachment {digest} and those it starts from give another content")));
         }
-        self.cache.put(digest, Arc::clone(&closures));
+        self.keep(digest, &closures);
         Ok(closures)
+    }
+
+    /// Keeps a unit parsed in memory.
+    pub(crate) fn keep(&mut self, digest: &str, closures: &Arc<Closures>) {
+        let present = self.state.collections.values().map(|c| c.arches.len()).sum();
+        self.cache.put(digest, Arc::clone(closures), present);
+    }
+
+    /// Returns the closures in an attachment if a source package resolves there in one of these
+    /// versions.
+    pub(crate) async fn closures_with<'a>(
+        &mut self,
+        digest: &str,
+        package: &str,
+        sources: impl Iterator<Item = &'a SmolStr> + Clone + Send,
+    ) -> Result<Option<Arc<Closures>>, LogError> {
+        if !self.cache.may_have(digest, package, sources.clone()) {
+            return Ok(None);
+        }
+        let closures = self.closures(digest).await?;
+        let mut sources = sources;
+        Ok(sources.any(|source| closures.has(package, source)).then_some(closures))
     }
 
     /// Makes the attachment of verdicts. It says what differs from the present ones. The log alone

@@ -96,18 +96,21 @@ impl Writer {
             let ours = hub.and_then(|h| h.repos.get(&key.repo)?.attachment(&name, arch)).map(str::to_owned);
             let mut expected = None;
             if let Some(digest) = ours {
-                let closures = self.closures(&digest).await?;
-                if key.names().any(|n| closures.has(package, n)) {
+                if let Some(closures) = self.closures_with(&digest, package, key.names()).await? {
                     expected = self.remembered.table(&name, arch).members(&digest, &closures, package);
                 }
             }
             return Ok(Some(Base { repo: key.repo, recorded: Some(recorded.clone()), expected }));
         }
         for (repo, digest) in bases.tried(key.place) {
-            let closures = self.closures(digest).await?;
-            let fits = key.source.is_empty() || key.names().any(|n| closures.has(package, n));
+            let fits = match key.source.is_empty() {
+                true => Some(self.closures(digest).await?),
+                false => self.closures_with(digest, package, key.names()).await?,
+            };
             let table = self.remembered.table(&name, arch);
-            if fits && let Some(members) = table.members(digest, &closures, package) {
+            if let Some(closures) = fits
+                && let Some(members) = table.members(digest, &closures, package)
+            {
                 return Ok(Some(Base { repo, recorded: None, expected: Some(members) }));
             }
         }

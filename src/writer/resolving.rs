@@ -1,7 +1,5 @@
 //! Resolves ready repositories and appends the verdicts.
 
-use std::sync::Arc;
-
 use super::Writer;
 use super::examining::present_problem;
 use crate::base::stage::stage;
@@ -15,7 +13,7 @@ use crate::event::{
 };
 use crate::fold::sources::InRepo;
 use crate::fold::{ArchVerdict, Package};
-use crate::log::LogError;
+use crate::log::{Attachment, LogError};
 use crate::model::{BuildrootState, Name, RepoId, Seq};
 
 impl Writer {
@@ -189,9 +187,10 @@ impl Writer {
         unit: UnitVerdicts,
         cause: Seq,
     ) -> Result<(), LogError> {
-        let Kept { attachment, content, closures } = self.attachment_of(index, unit).await?;
+        let Kept { stored, content, closures } = self.attachment_of(index, unit).await?;
+        let attachment = Attachment::new(stored);
         let digest = attachment.digest.clone();
-        self.cache.put(&digest, Arc::clone(&closures));
+        self.keep(&digest, &closures);
         if !self.commit.attachments.iter().any(|a| a.digest == digest) {
             self.commit.attachments.push(attachment);
         }

@@ -4,6 +4,8 @@
 use std::path::Path;
 
 use koschei::buildroot::repo_resolver::Unit;
+use koschei::buildroot::stored::Stored;
+use koschei::buildroot::verdicts::Closures;
 use koschei::event::{Event, RepoResolved};
 use koschei::log::{EventLog, PAGE_MAX, SqliteLog};
 use koschei::model::Name;
@@ -123,12 +125,31 @@ impl Ingested {
         let mut found = Vec::new();
         for record in log.read(None, PAGE_MAX).await.unwrap() {
             if let Event::RepoResolved(r) = record.decode().unwrap().event {
-                let kept = log.attachment(&r.attachment).await.unwrap().unwrap();
-                found.push((r, serde_json::from_slice(&kept).unwrap()));
+                let kept = serde_json::from_slice(&whole(&log, &r.attachment).await.unit.to_bytes()).unwrap();
+                found.push((r, kept));
             }
         }
         found
     }
+}
+
+/// Returns a resolution, put together from all attachments that it starts from.
+async fn whole(log: &SqliteLog, digest: &str) -> Closures {
+    let mut open = Vec::new();
+    let mut next = digest.to_owned();
+    let mut closures = loop {
+        match Stored::from_bytes(&log.attachment(&next).await.unwrap().unwrap()).unwrap() {
+            Stored::Whole(unit) => break Closures::new(*unit).unwrap(),
+            Stored::Differs(differs) => {
+                next = differs.base().to_owned();
+                open.push(differs);
+            }
+        }
+    };
+    for differs in open.into_iter().rev() {
+        closures = differs.applied(&closures).unwrap();
+    }
+    closures
 }
 
 /// Three generations: a weak dependency moves, then a needed package breaks.
