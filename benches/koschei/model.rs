@@ -234,7 +234,7 @@ impl Model {
             check.same(|| what("latest build"), &latest, &f.latest.as_ref().map(|l| l.build));
             check.same(|| what("resolved"), &p.resolved(), &f.resolved);
             check.same(|| what("state"), &self.state(index, i), &f.state(found.settings.track_all));
-            check.same(|| what("announced state"), &p.announced, &f.announced);
+            check.same(|| what("announced state"), &p.announced, &f.announced_state());
             check.same(|| what("dependency changes"), &p.distances(), &f.distances);
             check.same(|| what("running rebuilds"), &runs, &f.running);
         }

@@ -12,6 +12,7 @@ mod commands;
 mod doctor;
 mod follow;
 mod history;
+mod in_order;
 mod ingest;
 pub mod journal;
 mod log;

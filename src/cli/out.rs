@@ -36,8 +36,7 @@ impl<W: Write> Visible<W> {
 
 impl<W: Write> Write for Visible<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let plain = |b: &u8| matches!(b, b' '..=b'~' | b'\n' | b'\t');
-        if self.begun.is_empty() && bytes.iter().all(plain) {
+        if self.begun.is_empty() && is_plain(bytes) {
             self.inner.write_all(bytes)?;
             return Ok(bytes.len());
         }
@@ -55,6 +54,14 @@ impl<W: Write> Write for Visible<W> {
     fn flush(&mut self) -> io::Result<()> {
         self.inner.flush()
     }
+}
+
+/// Checks whether all bytes are ASCII characters that are written as they are.
+fn is_plain(bytes: &[u8]) -> bool {
+    let plain = |b: &u8| matches!(b, b' '..=b'~' | b'\n' | b'\t');
+    // A block without a way out in the middle takes a few instructions for many bytes. There may be
+    // hundreds of megabytes.
+    bytes.chunks(256).all(|block| block.iter().fold(true, |all, b| all & plain(b)))
 }
 
 /// Makes control characters in a text for standard error visible.
@@ -113,6 +120,19 @@ mod tests {
         assert_eq!(visible(hostile), seen);
         let json = serde_json::json!({ "name": hostile }).to_string();
         assert_eq!(serde_json::from_str::<serde_json::Value>(&shown(&json, false)).unwrap()["name"], hostile);
+    }
+
+    #[test]
+    fn one_odd_byte_is_found_wherever_it_stands() {
+        let plain: Vec<u8> = (b' '..=b'~').chain(*b"\n\t").cycle().take(700).collect();
+        assert!(is_plain(&plain) && is_plain(b""));
+        for at in 0..plain.len() {
+            for odd in [0, 0x1b, 0x7f, 0x80, 0xff] {
+                let mut bytes = plain.clone();
+                bytes[at] = odd;
+                assert!(!is_plain(&bytes), "{odd} at {at}");
+            }
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Computes two digests of a state.
 //!
-//! The *log digest* covers everything folded, including sequences and times: equal logs give equal
-//! digests.
+//! The *log digest* covers everything folded, including sequences and times, except when the states
+//! of packages were announced ([`super::Announced`]): equal logs give equal digests.
 //!
 //! The *facts digest* covers only facts (tags, package lists, builds, repositories, resolutions),
 //! sorted, without sequences, times or decisions. The same facts give the same digest, however the

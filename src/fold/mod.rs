@@ -11,6 +11,7 @@
 //! packages are resolved. [`digest`] computes a digest of the state, [`snapshot`] writes it to
 //! bytes, and [`spacing`] says of which events. [`hub_facts`] derives what a hub should be asked for.
 
+mod announced;
 pub mod arch;
 pub mod build;
 pub mod collection;
@@ -33,6 +34,7 @@ pub mod task;
 pub mod tracked;
 mod truth;
 
+pub use announced::Announced;
 pub use build::{Build, RecordedBuildroot};
 pub use collection::{ArchResolution, Collection};
 pub use evidence::{Evidence, EvidenceKind};

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
+use super::announced::Announced;
 use super::arch::Allowed;
 use super::evidence::{Evidence, EvidenceKind};
 use crate::event::{DependencyMove, Event, PriorityKind, RebuildInputs, findings, hub_facts, observations, words};
@@ -172,9 +173,9 @@ pub struct Package {
     /// [`Sighting::KEPT`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unclear: Vec<Sighting>,
-    /// The state last written to the log.
+    /// The state last written to the log, and when.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub announced: Option<PackageState>,
+    pub announced: Option<Announced>,
     /// Digest of the cause last written to the log while the package is unresolved: the first 8
     /// bytes of a hash of the text ([`stands_for`]).
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -285,6 +286,11 @@ impl Package {
     /// Lists the builds with a result, the most significant first.
     pub fn complete(&self) -> impl Iterator<Item = &Evidence> {
         self.newest_first().map(|i| &self.evidence[i]).filter(|e| e.is_complete())
+    }
+
+    /// Returns the state last written to the log.
+    pub fn announced_state(&self) -> Option<PackageState> {
+        self.announced.map(|a| a.state)
     }
 
     /// Returns the package's state. As in Koschei 2.4, the first match wins.

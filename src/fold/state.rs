@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
 use super::Map;
+use super::announced::Announced;
 use super::arch::Allowed;
 use super::build::{Build, BuildrootOverride, real_outcome};
 use super::collection::Collection;
@@ -303,9 +304,9 @@ impl State {
             Event::PolicyAllowed(p) => self.policy_allowed(p),
             Event::PackageStateChanged(c) => {
                 let cause = (c.new == PackageState::Unresolved).then(|| stands_for(&c.reason));
-                let new = c.new;
+                let announced = Announced { state: c.new, at: e.recorded_at };
                 self.with_package(&c.collection, &c.package, |p| {
-                    (p.announced, p.announced_cause) = (Some(new), cause);
+                    (p.announced, p.announced_cause) = (Some(announced), cause);
                 });
             }
             Event::PackageReasonChanged(c) => {

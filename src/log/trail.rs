@@ -28,19 +28,6 @@ pub(crate) async fn newest(
     Ok(log.last_of_subject(subject, before, limit).await?)
 }
 
-/// Returns the last event of a kind about exactly `subject` before `before` (absent: to the end).
-///
-/// # Errors
-/// Returns a [`LogError`] if the log cannot be read.
-pub(crate) async fn last_of(
-    log: &impl EventLog,
-    subject: &str,
-    kind: &str,
-    before: Option<Seq>,
-) -> Result<Option<Record>, LogError> {
-    Ok(newest_that(log, subject, before, 1, &|r| r.kind == kind).await?.pop())
-}
-
 /// Returns the last events of some kinds about exactly `subject`, newest first, at most `limit`.
 ///
 /// # Errors
@@ -51,24 +38,14 @@ pub(crate) async fn newest_of(
     wanted: &(dyn Fn(&str) -> bool + Sync),
     limit: usize,
 ) -> Result<Vec<Record>, LogError> {
-    newest_that(log, subject, None, limit, &|r| wanted(&r.kind)).await
-}
-
-async fn newest_that(
-    log: &impl EventLog,
-    subject: &str,
-    before: Option<Seq>,
-    limit: usize,
-    wanted: &(dyn Fn(&Record) -> bool + Sync),
-) -> Result<Vec<Record>, LogError> {
-    let (mut before, mut read) = (before, READ);
+    let (mut before, mut read) = (None, READ);
     let mut found = Vec::new();
     while found.len() < limit {
         let page = log.last_of_subject(subject, before, read).await?;
         let whole = page.len() == read;
         before = page.last().map(|r| r.seq);
         let left = limit - found.len();
-        found.extend(page.into_iter().filter(|r| wanted(r)).take(left));
+        found.extend(page.into_iter().filter(|r| wanted(&r.kind)).take(left));
         if !whole {
             break;
         }

@@ -240,7 +240,7 @@ fn look(audit: &mut Audit, open: &mut Option<Open>, state: &State, e: &Envelope)
                 return audit.find(e.seq, &e.event, None, "the package is not known");
             };
             let derived = p.state(collection.settings.track_all);
-            if derived != c.new || p.announced != c.old {
+            if derived != c.new || p.announced_state() != c.old {
                 let why = state_reason(collection, p, derived, |_, _| None);
                 audit.find(e.seq, &e.event, None, format!("says {}, the state is {derived}: {why}", c.new));
             }
@@ -253,7 +253,7 @@ fn look(audit: &mut Audit, open: &mut Option<Open>, state: &State, e: &Envelope)
             };
             let derived = p.state(collection.settings.track_all);
             let why = state_reason(collection, p, derived, |_, _| None);
-            if (derived, &why) != (c.state, &c.reason) || p.announced != Some(c.state) {
+            if (derived, &why) != (c.state, &c.reason) || p.announced_state() != Some(c.state) {
                 audit.find(
                     e.seq,
                     &e.event,
@@ -315,7 +315,7 @@ fn unsaid(audit: &mut Audit, state: &State, e: &Envelope, program: Option<&str>)
     for (cname, c) in &state.collections {
         for (pname, p) in &c.packages {
             let now = p.state(c.settings.track_all);
-            if p.announced != Some(now) {
+            if p.announced_state() != Some(now) {
                 audit.find(
                     e.seq,
                     &e.event,

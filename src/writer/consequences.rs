@@ -167,7 +167,7 @@ impl Writer {
         let collection = &self.state.collections[c];
         let package = &collection.packages[p];
         let new = package.state(collection.settings.track_all);
-        let same = package.announced == Some(new);
+        let same = package.announced_state() == Some(new);
         // Any other state changes its cause by a build, and a build has events of its own.
         if same && new != PackageState::Unresolved {
             return;
@@ -176,7 +176,7 @@ impl Writer {
         if same && package.announced_cause == Some(stands_for(&reason)) {
             return;
         }
-        let old = package.announced;
+        let old = package.announced_state();
         let (collection, package) = names(&self.state, c, p);
         let event: Event = match same {
             true => PackageReasonChanged { collection, package, state: new, reason }.into(),

@@ -224,7 +224,7 @@ fn wrong_state(f: &mut Forger) -> (Seq, &'static str) {
         .collections
         .iter()
         .find_map(|(c, x)| {
-            let found = x.packages.iter().find(|(_, p)| p.announced == Some(PackageState::Ok))?;
+            let found = x.packages.iter().find(|(_, p)| p.announced_state() == Some(PackageState::Ok))?;
             Some((c.clone(), found.0.clone()))
         })
         .unwrap();
@@ -239,7 +239,7 @@ fn wrong_state(f: &mut Forger) -> (Seq, &'static str) {
 }
 
 fn wrong_reason(f: &mut Forger) -> (Seq, &'static str) {
-    let is_ok = |p: &koschei::fold::Package| p.announced == Some(PackageState::Ok);
+    let is_ok = |p: &koschei::fold::Package| p.announced_state() == Some(PackageState::Ok);
     let with_one = f.state.collections.iter().find_map(|(c, x)| Some((c, x.packages.iter().find(|(_, p)| is_ok(p))?)));
     let (collection, (package, _)) = with_one.unwrap();
     let changed = PackageReasonChanged {

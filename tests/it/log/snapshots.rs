@@ -56,6 +56,23 @@ async fn a_right_snapshot_is_begun_from_and_agrees() {
     assert_eq!((found.snapshots, found.total), (1, 0), "{found:?}");
 }
 
+/// What people are shown does not depend on where the folding begins: not even the times that no
+/// digest covers.
+#[tokio::test]
+async fn a_state_from_a_snapshot_looks_like_one_from_the_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = copy(dir.path());
+    let status = || koschei(&["status", "--db", db.to_str().unwrap()]).stdout;
+    let before = status();
+    let log = open(&db).await;
+    let early = folding::from_start(&log, Seq::new(AT), &mut |_| {}).await.unwrap();
+    let announced = early.collections.values().flat_map(|c| c.packages.values()).filter_map(|p| p.announced);
+    let times: std::collections::BTreeSet<_> = announced.map(|a| a.at).collect();
+    assert!(times.len() > 1, "{times:?}");
+    folding::keep(&log, &early).await.unwrap();
+    assert_eq!(String::from_utf8(status()).unwrap(), String::from_utf8(before).unwrap());
+}
+
 /// After a restored backup, the log has other events in place of those that a snapshot was made of.
 #[rstest]
 #[case::of_another_past(false, "it was made when the log had another event here")]

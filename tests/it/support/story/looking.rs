@@ -33,7 +33,7 @@ impl World {
         let c = &self.state().collections[collection];
         let p = &c.packages[name];
         let state = p.state(c.settings.track_all);
-        assert_eq!(p.announced, Some(state), "{name}: every change of state is in the log");
+        assert_eq!(p.announced_state(), Some(state), "{name}: every change of state is in the log");
         state
     }
 
