@@ -95,10 +95,10 @@ impl Writer {
         if let Some(recorded) = &key.recorded {
             let ours = hub.and_then(|h| h.repos.get(&key.repo)?.attachment(&name, arch)).map(str::to_owned);
             let mut expected = None;
-            if let Some(digest) = ours {
-                if let Some(closures) = self.closures_with(&digest, package, key.names()).await? {
-                    expected = self.remembered.table(&name, arch).members(&digest, &closures, package);
-                }
+            if let Some(digest) = ours
+                && let Some(closures) = self.closures_with(&digest, package, key.names()).await?
+            {
+                expected = self.remembered.table(&name, arch).members(&digest, &closures, package);
             }
             return Ok(Some(Base { repo: key.repo, recorded: Some(recorded.clone()), expected }));
         }

@@ -85,12 +85,12 @@ fn verdicts_that_are_kept() {
     };
     assert_eq!(names(&bytes), ["systemd-standalone-sysusers-0:257-1.noarch"]);
     let text = String::from_utf8(bytes).unwrap();
-    let at = text.find("\"erased\":[").unwrap();
-    let end = at + text[at..].find(']').unwrap() + 1;
-    let outside = format!("{}\"erased\":[4000]{}", &text[..at], &text[end..]);
+    let (before, after) = text.split_once("\"erased\":[").unwrap();
+    let after = after.split_once(']').unwrap().1;
+    let outside = format!("{before}\"erased\":[4000]{after}");
     assert!(read(outside.as_bytes()).is_err(), "outside the table");
     // Old attachments do not have the member.
-    let without = format!("{}{}", text[..at].trim_end_matches(','), &text[end..]);
+    let without = format!("{}{after}", before.trim_end_matches(','));
     assert_eq!(names(without.as_bytes()), [""; 0]);
 }
 
