@@ -1,10 +1,9 @@
 //! The stored form of verdicts: whole, or only what differs from an earlier resolution of the same
 //! collection and architecture.
 //!
-//! Most repositories change a few packages of some buildroots. A whole attachment of a distribution
-//! has megabytes, and every repository of every architecture leads to one. What differs has some
-//! kilobytes. It names the attachment it starts from, so reading goes back over a bounded number of
-//! attachments to a whole one ([`STEPS_MAX`]).
+//! Most repositories change a few packages of some buildroots, and every repository of every
+//! architecture leads to an attachment. One that says what differs names the attachment it starts
+//! from, so reading goes back over a bounded number of attachments to a whole one ([`STEPS_MAX`]).
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;

@@ -29,8 +29,7 @@ pub(crate) struct ClosureCache {
     buildroots: VecDeque<(String, Arc<Buildroot>)>,
 }
 
-/// Which source packages resolve in a unit, and in which version. It takes a hundredth of the
-/// memory of the unit. A search for the buildroot of a build looks at several units, and most do not
+/// Which source packages resolve in a unit, and in which version: eight bytes for each. A search for the buildroot of a build looks at several units, and most do not
 /// have the version that was built.
 struct Versions(Vec<u64>);
 

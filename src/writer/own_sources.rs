@@ -132,7 +132,8 @@ impl Writer {
             Ok(Resolved { verdicts: unit, examiner }) if unit.group_problems.is_empty() => {
                 let tracked = self.tracked_digest(index);
                 let before = self.state.collections[index].arches.get(arch).and_then(|a| a.tracked.as_ref());
-                let same = before == tracked.as_ref() && self.closures(attachment).await?.unit.is_as(&unit);
+                let same =
+                    before == tracked.as_ref() && self.closures(attachment).await?.unit.content() == unit.content();
                 if !same {
                     tracing::debug!(repo = %repo, arch = %arch, "its sources or its tracked packages have changed, \
                         so it is resolved again");
