@@ -29,8 +29,8 @@ pub(crate) struct ClosureCache {
     buildroots: VecDeque<(String, Arc<Buildroot>)>,
 }
 
-/// Which source packages resolve in a unit, and in which version: eight bytes for each. A search for the buildroot of a build looks at several units, and most do not
-/// have the version that was built.
+/// Which source packages resolve in a unit, and in which version: eight bytes for each. A search for the buildroot of a
+/// build looks at several units, and most do not have the version that was built.
 struct Versions(Vec<u64>);
 
 impl Versions {
