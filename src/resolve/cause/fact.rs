@@ -82,6 +82,28 @@ impl Fact {
         }
     }
 
+    /// Checks whether the fact only follows from a new version: a package requires a sister package of
+    /// its own version, as it did before. Both are built from one source package.
+    pub(super) fn follows(&self, old: &Generation<'_>, new: &Generation<'_>) -> bool {
+        let Self::Requires { key, dependency } = self else { return false };
+        if dependency.relation.is_none() || dependency.is_rich() {
+            return false;
+        }
+        let named = |generation: &Generation<'_>, id: PkgId| {
+            let content = generation.prepared.universe().content();
+            content.packages()[id.index()].requires.iter().any(|r| content.dependency(r.dep).name == dependency.name)
+        };
+        let source = |id: PkgId| built_from(new.prepared.universe().package(id));
+        let owners: Vec<PkgId> =
+            new.family(key).iter().copied().filter(|&id| has_requirement(new, id, dependency)).collect();
+        let sisters = rich(dependency).and_then(|rich| new.providers(&rich, false)).unwrap_or_default();
+        let sister = |own: &PkgId| {
+            let own = source(*own);
+            own.is_some() && sisters.iter().any(|&id| source(id) == own)
+        };
+        old.family(key).iter().any(|&id| named(old, id)) && owners.iter().any(sister)
+    }
+
     /// Returns the rank of the fact among the causes; the lowest comes first.
     ///
     /// * 0: something was taken away, or two packages that were both there came to conflict.

@@ -112,7 +112,8 @@ impl<'a> Walk<'a> {
             self.conditions();
         }
         let mut found = std::mem::take(&mut self.found);
-        found.sort_by_key(|f| (f.root, f.fact.rank(self.old, self.new)));
+        // What follows from another change comes last, whichever BuildRequires leads to it.
+        found.sort_by_key(|f| (f.fact.follows(self.old, self.new), f.root, f.fact.rank(self.old, self.new)));
         let mut known = BTreeSet::new();
         let causes = found.into_iter().map(|f| f.cause(self.generations, self.requires, self.resolved));
         causes.filter(|cause| known.insert(cause.id())).collect()
