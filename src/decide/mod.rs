@@ -6,7 +6,8 @@
 //! The formulas are in their own modules: [`priority`], [`arches`], [`load`], [`faults`], [`retry`]
 //! and [`refusal`]. The numbers they use are in [`policy`]. [`request`] builds the request for a
 //! rebuild, [`command`] describes the commands for executors, and [`judgement`] says how a task
-//! ended. Nothing here changes state, reads a clock or calls a hub.
+//! ended. [`suspects`] ranks the updates that may have made builds fail. Nothing here changes state,
+//! reads a clock or calls a hub.
 
 pub mod arches;
 pub mod command;
@@ -22,6 +23,7 @@ pub mod refusal;
 pub mod request;
 pub mod retry;
 pub mod state_reason;
+pub mod suspects;
 pub mod why;
 
 pub use hold::Hold;

@@ -18,5 +18,6 @@ pub(crate) mod fault_cases;
 pub(crate) mod held;
 pub(crate) mod own_sources;
 pub(crate) mod secondary;
+pub(crate) mod suspects;
 pub(crate) mod tracked;
 pub(crate) mod why;
