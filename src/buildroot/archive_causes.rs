@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::archive_resolver::{ArchiveResolver, SourcePackage, group, translate, unreadable};
 use super::repo_resolver::{CannotResolve, Unit};
+use crate::event::CausesFound;
 use crate::model::Name;
 use crate::model::arch::of_packages;
 use crate::repodata::{Member, RepoDir};
@@ -17,37 +18,49 @@ struct Loaded {
 }
 
 impl ArchiveResolver {
-    /// Returns the first causes of packages that resolve in `resolved` but not in `unit`, by
-    /// package. The two units differ in the repository and in the collection's own sources. A
-    /// package is left out if one of the units lacks it, or if we get another verdict here. Cost:
-    /// reading both repositories, seconds for a distribution.
+    /// Returns the first causes of packages that resolve in the first of `units` but not in the last,
+    /// by package ([`RepoResolver::causes`](super::repo_resolver::RepoResolver::causes)). The units
+    /// differ in the repository and in the collection's own sources. A package is left out if one of
+    /// these two units lacks it, or if we get another verdict here. Cost: reading all repositories,
+    /// seconds for a distribution.
     ///
     /// # Errors
     /// Returns [`CannotResolve`] if one of the repositories is not in the archive or cannot be
     /// read.
     pub fn first_causes(
         &self,
-        unit: &Unit<'_>,
-        resolved: &Unit<'_>,
+        units: &[Unit<'_>],
         packages: &[Name],
     ) -> Result<Vec<(Name, Vec<FirstCause>)>, CannotResolve> {
-        let before = self.load(resolved, packages)?;
-        let now = self.load(unit, packages)?;
-        let before_prepared = before.universe.prepare(&before.group, self.mode()).map_err(unreadable)?;
-        let now_prepared = now.universe.prepare(&now.group, self.mode()).map_err(unreadable)?;
-        let generations = [
-            Generation::new(resolved.repo.to_string(), &before_prepared),
-            Generation::new(unit.repo.to_string(), &now_prepared),
-        ];
-        let mut resolvers = (before_prepared.resolver().without_texts(), now_prepared.resolver().without_texts());
+        if units.len() < 2 {
+            return Ok(Vec::new());
+        }
+        let loaded = units.iter().map(|unit| self.load(unit, packages)).collect::<Result<Vec<_>, _>>()?;
+        let prepared = loaded
+            .iter()
+            .map(|l| l.universe.prepare(&l.group, self.mode()).map_err(unreadable))
+            .collect::<Result<Vec<_>, _>>()?;
+        let labelled = units.iter().zip(&prepared).map(|(unit, p)| Generation::new(unit.repo.to_string(), p));
+        let generations: Vec<Generation<'_>> = labelled.collect();
+        let (Some(before), Some(now)) = (prepared.first(), prepared.last()) else { return Ok(Vec::new()) };
+        let mut resolvers = (before.resolver().without_texts(), now.resolver().without_texts());
         let mut found = Vec::new();
         for package in packages {
-            let Some((old, new)) = needs(&before.sources, package).zip(needs(&now.sources, package)) else {
+            if package.as_str() == CausesFound::GROUP {
+                if before.group().ok && !now.group().ok {
+                    let nothing: Vec<&[String]> = vec![&[]; units.len()];
+                    let causes = first_causes(&generations, &nothing, 0, &before.group().closure);
+                    found.push((package.clone(), causes));
+                }
                 continue;
-            };
+            }
+            let asked: Vec<Option<&BuildRequires>> = loaded.iter().map(|l| needs(&l.sources, package)).collect();
+            let (Some(Some(old)), Some(Some(new))) = (asked.first(), asked.last()) else { continue };
             let then = resolvers.0.resolve_source(old);
             if then.ok && !resolvers.1.resolve_source(new).ok {
-                let requires = [old.requires.as_slice(), new.requires.as_slice()];
+                // A repository in between may lack the package. What it requires then does not matter.
+                let requires: Vec<&[String]> =
+                    asked.iter().map(|build| build.unwrap_or(old).requires.as_slice()).collect();
                 found.push((package.clone(), first_causes(&generations, &requires, 0, &then.closure)));
             }
         }

@@ -23,7 +23,7 @@ use crate::model::arch::{canonical, of_packages};
 use crate::model::causes::with_causes;
 use crate::model::{Evr, Hub, Name, Nvr, RepoId};
 use crate::repodata::{Member, RepoContent, RepoDir, load_build_names, load_groups};
-use crate::resolve::{BuildRequires, Earlier, IsaProvides, Mode, Prepared, ResolveOptions, Universe};
+use crate::resolve::{BuildRequires, Earlier, FirstCause, IsaProvides, Mode, Prepared, ResolveOptions, Universe};
 
 /// Path of a tag's groups, which Koji writes beside the architectures.
 const GROUPS: &str = "groups/comps.xml";
@@ -118,6 +118,10 @@ impl RepoResolver for ArchiveResolver {
 
     fn resolve_first(&self, units: &[Unit<'_>]) -> Vec<Result<Resolved, CannotResolve>> {
         side_by_side(self, units)
+    }
+
+    fn causes(&self, units: &[Unit<'_>], packages: &[Name]) -> Result<Vec<(Name, Vec<FirstCause>)>, CannotResolve> {
+        self.first_causes(units, packages)
     }
 }
 

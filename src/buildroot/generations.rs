@@ -54,6 +54,13 @@ impl Bases {
         self.list.iter().skip(first).take(BASES_TRIED).map(|(_, id, digest)| (*id, digest.as_str()))
     }
 
+    /// Returns the resolutions newer than those of a search from this index, the oldest first. At
+    /// most as many as a search visits.
+    pub(crate) fn after(&self, first: usize) -> impl Iterator<Item = (RepoId, &str)> {
+        let newer = self.list.iter().take(first).rev().take(BASES_TRIED);
+        newer.map(|(_, id, digest)| (*id, digest.as_str()))
+    }
+
     /// Returns a digest that identifies the resolutions which a search from this index visits.
     pub(crate) fn digest(&self, first: usize) -> blake3::Hash {
         *self.digests.borrow_mut().entry(first).or_insert_with(|| {
@@ -271,6 +278,7 @@ mod tests {
             group_problems: Vec::new(),
             group: Vec::new(),
             packages,
+            built_from: Vec::new(),
             sources: BTreeMap::from([("app".into(), app)]),
             of_packages: None,
             solvers: SolverCounts::default(),

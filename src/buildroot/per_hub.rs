@@ -8,6 +8,7 @@ use super::repo_resolver::{CannotResolve, Checked, Examiner, RepoLayout, RepoRes
 use super::verdicts::UnitVerdicts;
 use crate::event::Event;
 use crate::model::{Hub, Name, RepoId};
+use crate::resolve::FirstCause;
 
 /// Has one cache for each hub.
 #[derive(Debug, Default)]
@@ -48,6 +49,12 @@ impl RepoResolver for PerHubResolver {
             }
             None => units.iter().map(|unit| Err(no_hub(unit))).collect(),
         }
+    }
+
+    fn causes(&self, units: &[Unit<'_>], packages: &[Name]) -> Result<Vec<(Name, Vec<FirstCause>)>, CannotResolve> {
+        let Some(first) = units.first() else { return Ok(Vec::new()) };
+        let resolver = self.caches.get(first.hub).ok_or_else(|| no_hub(first))?;
+        tokio::task::block_in_place(|| resolver.causes(units, packages))
     }
 }
 

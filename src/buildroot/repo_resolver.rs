@@ -12,7 +12,7 @@ use crate::fold::sources::{Candidate, Chosen, choose};
 use crate::fold::tag::Moment;
 use crate::fold::{Collection, HubState, Tracked};
 use crate::model::{Hub, Name, Nvr, RepoId};
-use crate::resolve::ResolveOptions;
+use crate::resolve::{FirstCause, ResolveOptions};
 
 /// What a resolver can see of a repository.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -161,6 +161,20 @@ pub trait RepoResolver: Send + Sync + 'static {
         let whole = |unit| self.resolve(unit).map(|verdicts| Resolved { verdicts, examiner: None });
         units.iter().map(whole).collect()
     }
+
+    /// Finds out which changes made packages unresolvable.
+    ///
+    /// `units` are repositories of one architecture, one after the other: the first is the last one
+    /// in which the packages resolved, the last is the one in which they do not. `packages` may name
+    /// the build group ([`crate::event::CausesFound::GROUP`]). A package is left out if it turns out
+    /// otherwise here. Cost: reading all of these repositories, seconds for a distribution.
+    ///
+    /// # Errors
+    /// Returns [`CannotResolve`], which says what is missing or unreadable.
+    fn causes(&self, units: &[Unit<'_>], packages: &[Name]) -> Result<Vec<(Name, Vec<FirstCause>)>, CannotResolve> {
+        let _ = (units, packages);
+        Err(CannotResolve("the repositories are not at hand".to_owned()))
+    }
 }
 
 /// Makes a resolver for a writer that starts.
@@ -182,6 +196,10 @@ impl<R: RepoResolver + ?Sized> RepoResolver for Arc<R> {
 
     fn resolve_first(&self, units: &[Unit<'_>]) -> Vec<Result<Resolved, CannotResolve>> {
         R::resolve_first(self, units)
+    }
+
+    fn causes(&self, units: &[Unit<'_>], packages: &[Name]) -> Result<Vec<(Name, Vec<FirstCause>)>, CannotResolve> {
+        R::causes(self, units, packages)
     }
 }
 

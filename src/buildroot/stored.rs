@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 
 use super::verdicts::{Closures, FORMAT, SourceResult, SourceVerdict, UnitVerdicts, VerdictsError, bad, parse_nevra};
 use crate::model::{Name, RepoId};
@@ -42,6 +43,10 @@ pub struct Differs {
     removed: Vec<String>,
     /// Packages of the new table that are not in the base's.
     added: Vec<String>,
+    /// Indexes of the new table whose package is not in the base's, or was built from another source
+    /// package there, each with its source package.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    built_from: Vec<(u32, SmolStr)>,
     /// Source packages of the base that are not here.
     gone: Vec<Name>,
     /// The source packages whose results are not those of the base, with indexes of the new table. A
@@ -113,6 +118,7 @@ impl Differs {
             }
         }
         sources.extend(self.sources);
+        let built_from = told(&base.unit, &packages, self.built_from)?;
         let unit = UnitVerdicts {
             format: FORMAT,
             repo: self.repo,
@@ -123,6 +129,7 @@ impl Differs {
             group_problems: self.group_problems,
             group: self.group,
             packages,
+            built_from,
             sources,
             of_packages: None,
             solvers: Default::default(),
@@ -199,9 +206,38 @@ fn differing(
         group: unit.group.clone(),
         removed: missing(old, &unit.packages),
         added: missing(&unit.packages, old),
+        built_from: untold(&base.unit, unit),
         gone: base.unit.sources.keys().filter(|name| !unit.sources.contains_key(*name)).cloned().collect(),
         sources,
     }))
+}
+
+/// Returns the source packages of a table: those of the base, except where told otherwise.
+fn told(base: &UnitVerdicts, packages: &[String], news: Vec<(u32, SmolStr)>) -> Result<Vec<SmolStr>, VerdictsError> {
+    if base.built_from.is_empty() && news.is_empty() {
+        return Ok(Vec::new());
+    }
+    let (mut all, mut at) = (vec![SmolStr::default(); packages.len()], 0);
+    for (package, source) in packages.iter().zip(&mut all) {
+        while base.packages.get(at).is_some_and(|old| old < package) {
+            at += 1;
+        }
+        if base.packages.get(at) == Some(package) {
+            *source = base.built_from.get(at).cloned().unwrap_or_default();
+        }
+    }
+    for (index, source) in news {
+        *all.get_mut(index as usize).ok_or_else(|| bad("a source package is of no package"))? = source;
+    }
+    Ok(all)
+}
+
+/// Returns what [`told`] has to be told.
+fn untold(base: &UnitVerdicts, unit: &UnitVerdicts) -> Vec<(u32, SmolStr)> {
+    let known = told(base, &unit.packages, Vec::new()).unwrap_or_default();
+    let was = |at: usize| known.get(at).map_or("", SmolStr::as_str);
+    let news = (0..).zip(&unit.built_from).filter(|(at, source)| was(*at as usize) != source.as_str());
+    news.map(|(at, source)| (at, source.clone())).collect()
 }
 
 /// Where the packages of one table are in another one.

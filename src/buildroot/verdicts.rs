@@ -133,6 +133,10 @@ pub struct UnitVerdicts {
     pub group: Vec<u32>,
     /// Every package in any closure as `name-epoch:version-release.arch`, sorted.
     pub packages: Vec<String>,
+    /// For each of `packages`, the source package it was built from, as `name-version-release`.
+    /// Empty text if the repository does not say. The list is empty in old attachments.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub built_from: Vec<SmolStr>,
     /// Results by source package name. Empty if the build group cannot be installed.
     pub sources: BTreeMap<Name, SourceResult>,
     /// How most packages of the repository spell the architecture, if they use another name. Not
@@ -225,6 +229,7 @@ impl UnitVerdicts {
         texts(&mut bytes, &self.group_problems);
         numbers(&mut bytes, &self.group);
         texts(&mut bytes, &self.packages);
+        self.built_from.iter().for_each(|one| text(&mut bytes, one));
         for (name, result) in &self.sources {
             text(&mut bytes, name);
             match &result.verdict {
@@ -316,7 +321,8 @@ impl Closures {
             }
             _ => true,
         });
-        if !sound || !inside(&unit.group) {
+        let told = unit.built_from.is_empty() || unit.built_from.len() == table.len();
+        if !sound || !told || !inside(&unit.group) {
             return Err(bad("an index lies outside the table"));
         }
         Ok(Self { unit, table, steps: 0 })
@@ -348,6 +354,18 @@ impl Closures {
             SourceVerdict::Ok { closure, distances, .. } => Some((closure, distances)),
             _ => None,
         }
+    }
+
+    /// Returns the source package that a package was built from, as `name-version-release`, if that
+    /// is known. `index` is one of a closure.
+    pub(crate) fn built_from(&self, index: u32) -> Option<&SmolStr> {
+        self.unit.built_from.get(index as usize).filter(|nvr| !nvr.is_empty())
+    }
+
+    /// Returns the index of a package by name, version and architecture.
+    pub(crate) fn index_of(&self, nevra: &str) -> Option<u32> {
+        let at = self.unit.packages.binary_search_by(|p| p.as_str().cmp(nevra)).ok()?;
+        u32::try_from(at).ok()
     }
 
     /// Returns the packages of the build group that a source package would have to do without,

@@ -8,7 +8,6 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::as_of::AsOf;
-use super::cause_text::{culprit, effect, path};
 use super::open::{known_collection, point, reading, state_as_of};
 use super::out::colours;
 use super::render::{Table, style};
@@ -19,6 +18,7 @@ use crate::log::EventLog;
 use crate::model::counted::and_more;
 use crate::model::{Hub, Name, PackageState};
 use crate::resolve::Mode;
+use crate::resolve::cause_text::{culprit, effect, path};
 use crate::tools::broken::{Breakages, FoundCause, Rebuilt, Spell, breakages};
 use crate::view::text::{clock, one_line, span};
 
@@ -95,8 +95,7 @@ async fn tell(
     let archive = super::open::archive(dir, Hub(args.hub.as_str().into()))?;
     let resolver =
         ArchiveResolver::new(archive, Mode::from(args.mode), 1).with_build_conflicts(!args.ignore_build_conflicts);
-    let mut explain =
-        |unit: &Unit<'_>, resolved: &Unit<'_>, packages: &[Name]| resolver.first_causes(unit, resolved, packages);
+    let mut explain = |units: &[Unit<'_>], packages: &[Name]| resolver.first_causes(units, packages);
     Ok(breakages(log, until, Some(&mut explain)).await?)
 }
 

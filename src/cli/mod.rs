@@ -7,7 +7,7 @@
 mod admin;
 mod as_of;
 mod broken;
-mod cause_text;
+mod causes;
 mod commands;
 mod doctor;
 mod follow;
@@ -72,6 +72,9 @@ enum Verb {
     Status(status::StatusArgs),
     Why(why::WhyArgs),
     Broken(broken::BrokenArgs),
+    Causes(causes::CausesArgs),
+    Cause(causes::CauseArgs),
+    Suspects(causes::SuspectsArgs),
     History(history::HistoryArgs),
     Commands(commands::CommandsArgs),
     Resolve(Box<resolve::ResolveArgs>),
@@ -211,6 +214,9 @@ pub fn run(cli: Cli) -> ExitCode {
             Verb::Status(args) => Box::pin(status::run(&args)).await,
             Verb::Why(args) => Box::pin(why::run(&args)).await,
             Verb::Broken(args) => Box::pin(broken::run(&args)).await,
+            Verb::Causes(args) => Box::pin(causes::causes(&args)).await,
+            Verb::Cause(args) => Box::pin(causes::cause(&args)).await,
+            Verb::Suspects(args) => Box::pin(causes::suspects(&args)).await,
             Verb::History(args) => Box::pin(history::run(&args)).await,
             Verb::Commands(args) => Box::pin(commands::run(&args)).await,
             Verb::Resolve(args) => resolve::run(&args).map_err(CliError::from),

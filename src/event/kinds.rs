@@ -11,6 +11,7 @@ use super::koschei::*;
 use super::operator::*;
 use super::rebuilds::*;
 use super::upcast;
+use super::updates::*;
 use crate::model::{Name, RepoId};
 
 /// Name and version of a stored kind, such as `build_tagged` 1.
@@ -141,6 +142,9 @@ kinds! {
         BuildrootBroken = "buildroot_broken" v 1;
         DependenciesMeasured = "dependencies_measured" v 1;
         PredictionCompared = "prediction_compared" v 1;
+        UpdatesArrived = "updates_arrived" v 1;
+        BuildCompared = "build_compared" v 1;
+        CausesFound = "causes_found" v 1;
         EvaluationMade = "evaluation_made" v 1;
         RebuildRequested = "rebuild_requested" v 1;
         RebuildSubmitted = "rebuild_submitted" v 1;
@@ -235,12 +239,15 @@ impl Event {
             Self::RepoNotResolved(e) => collection_subject(&e.collection, None),
             Self::ResolutionExamined(e) => collection_subject(&e.collection, None),
             Self::BuildrootResolved(e) => collection_subject(&e.collection, None),
+            Self::UpdatesArrived(e) => collection_subject(&e.collection, None),
+            Self::CausesFound(e) => collection_subject(&e.collection, None),
             Self::BuildrootBroken(e) => collection_subject(&e.collection, None),
             Self::CollectionStateChanged(e) => collection_subject(&e.collection, None),
             Self::CollectionCreated(e) => collection_subject(&e.collection, None),
             Self::CollectionEdited(e) => collection_subject(&e.collection, None),
             Self::DependenciesMeasured(e) => of_collection(&e.collection, &e.package),
             Self::PredictionCompared(e) => of_collection(&e.collection, &e.package),
+            Self::BuildCompared(e) => of_collection(&e.collection, &e.package),
             Self::RebuildRequested(e) => of_collection(&e.collection, &e.nvr.name),
             Self::RebuildSubmitted(e) => of_collection(&e.collection, &e.package),
             Self::RebuildRefused(e) => of_collection(&e.collection, &e.package),
@@ -330,6 +337,26 @@ impl fmt::Display for Event {
             ),
             Self::DependenciesMeasured(e) => {
                 write!(f, "{} on {}: {} dependencies differ from its last build", e.package, e.arch, e.moves.len())
+            }
+            Self::UpdatesArrived(e) => {
+                write!(f, "{} updates came with {} {} on {}", e.updates.len(), e.collection, e.repo_id, e.arch)
+            }
+            Self::CausesFound(e) => {
+                let (packages, causes) = (e.packages.len(), e.causes.len());
+                write!(f, "{packages} packages do not resolve in {} {} on {}: ", e.collection, e.repo_id, e.arch)?;
+                match &e.unknown {
+                    Some(why) => write!(f, "causes not known: {why}"),
+                    None => write!(f, "{causes} causes"),
+                }
+            }
+            Self::BuildCompared(e) => {
+                let (result, n) = (if e.passed { "passed" } else { "failed" }, e.updates.len());
+                write!(
+                    f,
+                    "{} {result} in repository {}: {n} source packages differ from its last",
+                    e.package, e.repo_id
+                )?;
+                f.write_str(" good build")
             }
             Self::EvaluationMade(e) => write!(f, "{} of {} packages chosen", e.chosen.len(), e.considered),
             Self::RebuildRequested(e) => write!(f, "rebuild of {} decided", e.nvr),

@@ -18,6 +18,7 @@ pub mod operator;
 pub mod rebuilds;
 pub mod schema;
 pub mod upcast;
+pub mod updates;
 
 pub use command_id::CommandId;
 pub use envelope::{ChainHash, Envelope, FactId, NewEvent, Record, Source};
@@ -28,3 +29,4 @@ pub(crate) use kinds::{findings, hub_facts, observations, package_settings, reso
 pub use koschei::*;
 pub use operator::*;
 pub use rebuilds::*;
+pub use updates::*;

@@ -35,6 +35,12 @@ pub struct ArchResolution {
     /// Reasons, in words, why it cannot be installed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub problems: Vec<String>,
+    /// Stands for the reasons ([`super::stands_for`]) whose causes were looked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub explained: Option<u64>,
+    /// The last repository in which the build group could be installed, while it cannot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group_good: Option<RepoId>,
     /// Whether libsolv has said everything about the last resolution
     /// ([`crate::event::ResolutionExamined`]).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -45,6 +51,15 @@ pub struct ArchResolution {
     /// Spelling of the architecture in the packages of the last resolved repository, if it differs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub of_packages: Option<Name>,
+}
+
+/// The present version of a source package in buildroots.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Arrived {
+    /// `version-release`.
+    pub version: SmolStr,
+    /// The repository that brought it.
+    pub repo: RepoId,
 }
 
 /// A collection.
@@ -82,6 +97,9 @@ pub struct Collection {
     pub moves: IndexSet<DependencyMove, FxBuildHasher>,
     /// Number of moves that were in use when unused ones were last removed.
     pub moves_live: usize,
+    /// Source packages of which another version came into buildroots, and with which repository.
+    #[serde(default)]
+    pub arrived: Map<Name, Arrived>,
     /// The collection's packages by name.
     pub packages: Map<Name, Package>,
     /// Number of rebuilds that are running or about to run.
@@ -107,6 +125,7 @@ impl Collection {
             refused: None,
             moves: IndexSet::default(),
             moves_live: 0,
+            arrived: Map::default(),
             packages: Map::default(),
             running: 0,
             resolved_at: None,
@@ -173,6 +192,8 @@ impl Collection {
             group_ok: None,
             group_repo: None,
             problems: Vec::new(),
+            explained: None,
+            group_good: None,
             examined: false,
             corrected: Vec::new(),
             of_packages: None,

@@ -236,7 +236,7 @@ fn gone(hubs: &Map<Hub, HubState>, c: &Collection) -> Vec<Name> {
 fn leave_hub(c: &mut Collection, new: &Hub) {
     let old = c.settings.hub.clone();
     for e in c.packages.values_mut().flat_map(|p| &mut p.evidence) {
-        (e.repo, e.assumed) = (None, false);
+        (e.repo, e.built_in, e.assumed) = (None, None, false);
         if matches!(e.kind, EvidenceKind::Scratch(_)) {
             e.hub = Some(e.hub(&old).clone()).filter(|hub| hub != new);
         }

@@ -76,6 +76,13 @@ pub struct Evidence {
     /// we heard of the build.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub timed: bool,
+    /// The collection's newest repository at the time of the build, if changes are measured from a
+    /// later one, because the source was not resolved in this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub built_in: Option<RepoId>,
+    /// Whether its buildroots were compared with those of the last good build before it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub compared: bool,
 }
 
 impl Evidence {
@@ -93,7 +100,7 @@ impl Evidence {
     }
 
     /// Lists every `version-release` under which its source is or was known.
-    pub fn names(&self) -> impl Iterator<Item = &SmolStr> {
+    pub fn names(&self) -> impl Iterator<Item = &SmolStr> + Clone {
         std::iter::once(&self.source).chain(&self.former)
     }
 
@@ -111,6 +118,15 @@ impl Evidence {
                 EvidenceKind::Real(_) => true,
                 EvidenceKind::Scratch(_) => self.outcome.is_some_and(Outcome::is_complete),
             }
+    }
+
+    /// Returns whether later builds can be compared with this one: a packager's build, or a rebuild
+    /// that passed.
+    pub fn is_good(&self) -> bool {
+        match self.kind {
+            EvidenceKind::Real(_) => true,
+            EvidenceKind::Scratch(_) => self.outcome == Some(Outcome::Ok),
+        }
     }
 
     /// Returns whether the build has a result that counts.
@@ -169,7 +185,7 @@ pub fn insert(list: &mut Vec<Evidence>, new: Evidence) -> Vec<(Option<Hub>, Task
 /// Returns the oldest build that is not needed. These are needed:
 ///
 /// - running builds, and the one just inserted
-/// - the base, and the newest real build
+/// - the base, the newest real build, and the newest good build
 /// - the last two builds with a result (the one before the last shows whether a package started to
 ///   fail)
 /// - the newest real build and the last two builds with a result, of each of the last sources and of
@@ -179,6 +195,7 @@ pub fn insert(list: &mut Vec<Evidence>, new: Evidence) -> Vec<(Option<Hub>, Task
 fn oldest_unneeded(list: &[Evidence], new: &Evidence) -> Option<usize> {
     let mut needed: Vec<usize> = list.iter().rposition(Evidence::is_base).into_iter().collect();
     needed.extend(list.iter().rposition(is_real));
+    needed.extend(list.iter().rposition(|e| !e.withdrawn && e.is_good()));
     let results = |of: &dyn Fn(&Evidence) -> bool| -> Vec<usize> {
         let ended = |e: &Evidence| e.outcome.is_some_and(Outcome::is_complete);
         list.iter().enumerate().rev().filter(|(_, e)| ended(e) && of(e)).map(|(i, _)| i).take(2).collect()
@@ -279,6 +296,8 @@ mod tests {
             withdrawn: false,
             event: None,
             timed: false,
+            built_in: None,
+            compared: false,
         }
     }
 

@@ -33,10 +33,11 @@ pub mod tag;
 pub mod task;
 pub mod tracked;
 mod truth;
+mod updates;
 
 pub use announced::Announced;
 pub use build::{Build, RecordedBuildroot};
-pub use collection::{ArchResolution, Collection};
+pub use collection::{ArchResolution, Arrived, Collection};
 pub use evidence::{Evidence, EvidenceKind};
 pub use package::{ArchVerdict, Declined, Latest, Package, Sighting, stands_for};
 pub use refusal::Refusal;

@@ -41,6 +41,16 @@ pub struct ArchVerdict {
     /// The first problem, in words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<Box<str>>,
+    /// Stands for the problem ([`stands_for`]) whose causes were looked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub explained: Option<u64>,
+    /// What made the dependencies not installable, if it was found out: what each cause is known by
+    /// ([`crate::event::ResolutionCause::known_by`]), and the repository that brought it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub causes: Vec<(SmolStr, RepoId)>,
+    /// The last repository in which the dependencies could be installed, while they cannot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub good: Option<RepoId>,
     /// Dependency changes: the index into the collection's moves, and the distance (0 if not
     /// reached).
     #[serde(default, skip_serializing_if = "<[_]>::is_empty")]

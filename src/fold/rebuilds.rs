@@ -231,6 +231,8 @@ impl State {
             withdrawn: false,
             event: None,
             timed: task.timed,
+            built_in: None,
+            compared: false,
         };
         let package = task.package.clone();
         let collection = &mut self.collections[index];

@@ -11,10 +11,22 @@ use crate::event::{
 };
 use crate::model::{Name, RepoId, Seq};
 
-/// Sets the verdict of one architecture.
-fn put(verdicts: &mut Vec<ArchVerdict>, new: ArchVerdict) {
+/// Sets the verdict of one architecture. `before` is the repository of the verdict before.
+fn put(verdicts: &mut Vec<ArchVerdict>, mut new: ArchVerdict, before: Option<RepoId>) {
     match verdicts.iter_mut().find(|v| v.arch == new.arch) {
-        Some(old) => *old = new,
+        Some(old) => {
+            if new.ok == Some(false) {
+                if old.ok == Some(false) {
+                    new.causes = std::mem::take(&mut old.causes);
+                }
+                (new.explained, new.good) = match old.ok {
+                    Some(false) => (old.explained, old.good),
+                    Some(true) => (None, before),
+                    None => (None, None),
+                };
+            }
+            *old = new;
+        }
         None => verdicts.push(new),
     }
 }
@@ -34,7 +46,7 @@ impl State {
         let collection = &mut self.collections[index];
         let moves: Vec<u32> = e.moves.iter().map(|m| intern(&mut collection.moves, m)).collect();
         let arch = collection.arch_mut(&e.arch);
-        arch.repo_id = Some(e.repo_id);
+        let before = arch.repo_id.replace(e.repo_id);
         arch.attachment = Some(e.attachment.clone());
         arch.content.clone_from(&e.content);
         arch.examined = false;
@@ -76,10 +88,14 @@ impl State {
                     noarch: p.noarch,
                     ok: p.ok,
                     problem: p.problem.as_deref().map(Box::from),
+                    explained: None,
+                    good: None,
+                    causes: Vec::new(),
                     changes,
                     base,
                     truth: p.truth,
                 },
+                before,
             );
             package.judge(allowed, &collection.moves);
             touched.push(i);
@@ -166,6 +182,11 @@ impl State {
         match self.collections.get_mut(collection) {
             Some(c) => {
                 let arch = c.arch_mut(arch);
+                match (arch.group_ok, ok) {
+                    (_, true) => (arch.explained, arch.group_good) = (None, None),
+                    (Some(true), false) => (arch.explained, arch.group_good) = (None, arch.group_repo),
+                    (Some(false) | None, false) => {}
+                }
                 arch.group_ok = Some(ok);
                 arch.group_repo = Some(repo);
                 arch.problems = problems.to_vec();
@@ -189,6 +210,7 @@ fn intern(moves: &mut indexmap::IndexSet<DependencyMove, rustc_hash::FxBuildHash
 fn assume_base(package: &mut super::Package, source: &SmolStr, repo: RepoId) -> bool {
     match package.base_index().map(|i| &mut package.evidence[i]) {
         Some(base) if base.names().any(|n| n == source) || base.source.is_empty() => {
+            base.built_in = base.built_in.or(base.repo);
             base.repo = Some(repo);
             base.assumed = true;
             true

@@ -284,6 +284,9 @@ impl State {
             Event::BuildrootBroken(b) => self.buildroot_broken(b),
             Event::DependenciesMeasured(d) => self.dependencies_measured(d),
             Event::PredictionCompared(p) => self.prediction_compared(p),
+            Event::UpdatesArrived(u) => self.updates_arrived(u),
+            Event::BuildCompared(b) => self.build_compared(b),
+            Event::CausesFound(c) => self.causes_found(c),
             Event::EvaluationMade(made) => {
                 self.last_evaluation = Some(e.seq);
                 self.load.clone_from(&made.load);
@@ -425,6 +428,8 @@ impl State {
                     withdrawn: false,
                     event: l.event,
                     timed: l.event.is_some(),
+                    built_in: known.and_then(|e| e.built_in),
+                    compared: same.is_some_and(|e| e.compared),
                 };
                 dropped = evidence::insert(&mut package.evidence, new);
             }

@@ -37,6 +37,7 @@ mod sig;
 mod solv;
 mod universe;
 
+pub(crate) use cause::text as cause_text;
 pub use cause::{Culprit, Effect, FirstCause, Generation, Link, PackageChange, first_causes, group_by_cause};
 pub use change::{Change, Installed, changes, changes_of_rest};
 pub use distance::DISTANCE_MAX;

@@ -111,8 +111,7 @@ pub struct Breakages {
 /// Finds the first causes for packages that resolve in one repository but not in that of the unit.
 /// Works like
 /// [`ArchiveResolver::first_causes`](crate::buildroot::archive_resolver::ArchiveResolver::first_causes).
-pub type Explain<'a> =
-    dyn FnMut(&Unit<'_>, &Unit<'_>, &[Name]) -> Result<Vec<(Name, Vec<FirstCause>)>, CannotResolve> + 'a;
+pub type Explain<'a> = dyn FnMut(&[Unit<'_>], &[Name]) -> Result<Vec<(Name, Vec<FirstCause>)>, CannotResolve> + 'a;
 
 /// Reads the log up to `until` and tells what broke in it. Without `explain` it does not look for
 /// causes.
@@ -262,6 +261,9 @@ impl Teller<'_, '_> {
             | Event::BuildrootBroken(_)
             | Event::DependenciesMeasured(_)
             | Event::PredictionCompared(_)
+            | Event::UpdatesArrived(_)
+            | Event::BuildCompared(_)
+            | Event::CausesFound(_)
             | Event::EvaluationMade(_)
             | Event::RebuildSubmitted(_)
             | Event::RebuildRefused(_)
@@ -330,7 +332,7 @@ impl Teller<'_, '_> {
             let (hub, tag, arch, group) = (&lost.hub, &lost.tag, &lost.arch, &lost.group);
             let unit = Unit { hub, tag, repo: lost.repo, arch, group, own: &own[1], options: lost.options[1] };
             let resolved = Unit { repo: before, own: &own[0], options: lost.options[0], ..unit.clone() };
-            match explain(&unit, &resolved, &packages) {
+            match explain(&[resolved, unit], &packages) {
                 Ok(found) => found.into_iter().for_each(|(package, causes)| {
                     if let Some(first) = causes.into_iter().next() {
                         let at = spells.iter().copied().find(|at| self.told.spells[*at].package == package);

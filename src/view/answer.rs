@@ -11,7 +11,7 @@ use crate::event::Record;
 use crate::event::kinds::collection_subject;
 use crate::fold::{Collection, State};
 use crate::model::nearest::nearest;
-use crate::model::{Name, Seq, Timestamp};
+use crate::model::{Name, PackageState, Seq, Timestamp};
 
 /// The sentence for a package that is chosen.
 pub(crate) const CHOSEN: &str =
@@ -51,6 +51,11 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
+    /// Checks whether something broke the package: it does not resolve, or its build fails.
+    pub(crate) fn is_broken(&self) -> bool {
+        matches!(self.why.state, PackageState::Unresolved | PackageState::Failing)
+    }
+
     /// Returns the subject of the events about the package.
     pub(crate) fn subject(&self) -> String {
         collection_subject(&self.why.collection, Some(&self.why.package))

@@ -163,15 +163,21 @@ impl Writer {
         Ok(sources.any(|source| closures.has(package, source)).then_some(closures))
     }
 
+    /// Returns the present closures of an architecture, if there are any.
+    pub(crate) async fn present(&mut self, index: usize, arch: &str) -> Result<Option<Arc<Closures>>, LogError> {
+        let known = self.state.collections[index].arches.get(arch);
+        match known.and_then(|known| known.attachment.clone()) {
+            Some(digest) => self.closures(&digest).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
     /// Makes the attachment of verdicts. It says what differs from the present ones. The log alone
     /// decides which these are, so the attachment is the same after a restart.
     pub(crate) async fn attachment_of(&mut self, index: usize, unit: UnitVerdicts) -> Result<Kept, LogError> {
         let known = self.state.collections[index].arches.get(&unit.arch);
         let base = known.and_then(|known| known.attachment.clone());
-        let before = match &base {
-            Some(digest) => Some(self.closures(digest).await?),
-            None => None,
-        };
+        let before = self.present(index, &unit.arch).await?;
         store(unit, base.as_deref().zip(before.as_deref())).map_err(broken)
     }
 }

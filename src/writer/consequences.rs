@@ -63,6 +63,7 @@ impl Writer {
                 self.close_request(c, p, cause);
                 let (_, package) = names(&self.state, c, p);
                 self.compare(c, &package, cause).await?;
+                self.compare_builds(c, &package, cause).await?;
                 self.measure(c, &package, cause).await?;
                 self.announce(c, p, cause);
             }

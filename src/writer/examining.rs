@@ -191,6 +191,9 @@ impl Writer {
         };
         let cause = next.resolved;
         self.push(event.into(), Source::Engine, Some(cause), Some(cause));
+        if next.open.is_empty() {
+            self.explain(index, &next.ready, &next.arch, cause);
+        }
         self.settle(cause).await
     }
 

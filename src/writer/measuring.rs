@@ -141,7 +141,7 @@ impl Writer {
     }
 
     /// Returns a recorded buildroot: from memory, from the pending commit, or from the log.
-    async fn buildroot(&mut self, digest: &str) -> Result<Arc<Buildroot>, LogError> {
+    pub(super) async fn buildroot(&mut self, digest: &str) -> Result<Arc<Buildroot>, LogError> {
         if let Some(found) = self.cache.buildroot(digest) {
             return Ok(found);
         }

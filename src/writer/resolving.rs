@@ -88,6 +88,9 @@ impl Writer {
                         self.verdicts_first(index, (r, arch), (verdicts, examiner), cause).await?;
                         self.promotions(index, arch, own, cause);
                         stage!("compared", repo = r.repo_id, arch = arch);
+                    } else {
+                        // Without a build group there are no commands that would have to wait.
+                        self.explain(index, r, arch, cause);
                     }
                 }
             }
@@ -187,6 +190,7 @@ impl Writer {
         unit: UnitVerdicts,
         cause: Seq,
     ) -> Result<(), LogError> {
+        let before = self.present(index, &unit.arch).await?;
         let Kept { stored, content, closures } = self.attachment_of(index, unit).await?;
         let attachment = Attachment::new(stored);
         let digest = attachment.digest.clone();
@@ -277,6 +281,10 @@ impl Writer {
             solver_mismatches: unit.solvers.mismatches.clone(),
         };
         self.push(event.into(), Source::Engine, Some(cause), Some(cause));
+        self.updates(index, r, (before.as_deref().map(|c| &c.unit), &closures.unit), cause);
+        if !self.examines_later() {
+            self.explain(index, r, &closures.unit.arch, cause);
+        }
         Ok(())
     }
 

@@ -7,7 +7,9 @@ use super::{ArchiveResolver, Loaded, SourcePackage};
 use crate::base::stage::stage;
 use crate::buildroot::repo_resolver::CannotResolve;
 use crate::buildroot::verdicts::{FORMAT, SolverCounts, SourceResult, SourceVerdict, UnitVerdicts, bounded};
-use crate::model::Name;
+use smol_str::{SmolStr, ToSmolStr as _};
+
+use crate::model::{Name, Nvr};
 use crate::resolve::{Answers, BuildRequires, GroupVerdict, Mode, PkgId, Prepared, Resolution, solver_version};
 
 /// Questions to libsolv per thread, at least. A thread first loads the repository into libsolv.
@@ -188,9 +190,12 @@ fn assemble(loaded: &Loaded, mode: Mode, group: &GroupVerdict, answers: Vec<Opti
     let mut named: Vec<(String, PkgId)> = used.map(|id| (loaded.universe.nevra(id).to_string(), id)).collect();
     named.sort_unstable();
     let mut packages: Vec<String> = Vec::new();
+    let mut built_from: Vec<SmolStr> = Vec::new();
     for (name, id) in named {
         if packages.last() != Some(&name) {
             packages.push(name);
+            let file = loaded.universe.package(id).sourcerpm.as_deref();
+            built_from.push(file.and_then(Nvr::parse_srpm).map_or_else(SmolStr::default, |nvr| nvr.to_smolstr()));
         }
         places[id.index()] = u32::try_from(packages.len() - 1).ok();
     }
@@ -232,6 +237,7 @@ fn assemble(loaded: &Loaded, mode: Mode, group: &GroupVerdict, answers: Vec<Opti
         group_problems: bounded(&group.problems),
         group: group_closure,
         packages,
+        built_from,
         sources: if group.ok { results.collect() } else { BTreeMap::new() },
     }
 }

@@ -10,11 +10,11 @@ use rustc_hash::FxHashMap;
 use serde::Serialize;
 
 use super::{ResolveArgs, ResolveCliError, bar, json_line, sources, translate};
-use crate::cli::cause_text::{culprit, effect, path};
 use crate::cli::repo_arg::RepoArg;
 use crate::cli::repos;
 use crate::cli::sources::Source;
 use crate::repodata::Member;
+use crate::resolve::cause_text::{culprit, effect, path};
 use crate::resolve::{
     Answers, BuildRequires, Change, Culprit, Earlier as Kept, Effect, FirstCause, Generation, PackageChange, PkgId,
     Prepared, Resolution, Resolver, Universe, changes, first_causes, group_by_cause,

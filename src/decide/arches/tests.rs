@@ -60,6 +60,9 @@ fn package(tag: &str, header: &Header<'_>, over: &str) -> Package {
             .is_none()
             .then_some(true),
         problem: None,
+        explained: None,
+        good: None,
+        causes: Vec::new(),
         changes: Box::default(),
         base: None,
         truth: false,
@@ -152,6 +155,8 @@ fn without_a_tag() {
         group_ok: None,
         group_repo: None,
         problems: Vec::new(),
+        explained: None,
+        group_good: None,
         examined: false,
         corrected: Vec::new(),
         of_packages: Some(name.into()),

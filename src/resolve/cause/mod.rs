@@ -16,6 +16,7 @@
 //! do not look at libsolv's texts either.
 
 mod fact;
+pub(crate) mod text;
 mod walk;
 
 use std::collections::{BTreeMap, BTreeSet};

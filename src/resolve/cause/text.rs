@@ -1,6 +1,6 @@
 //! Describes first causes in words.
 
-use crate::resolve::{Culprit, Effect, FirstCause, PackageChange};
+use super::{Culprit, Effect, FirstCause, PackageChange};
 
 /// Describes the change of a package: `libfoo.x86_64 1-1 → 2-1, built from libfoo-1-1 →
 /// libfoo-2-1`.
@@ -59,4 +59,9 @@ pub(crate) fn path(cause: &FirstCause) -> String {
         }
     }
     text
+}
+
+/// Describes a cause in one line: what changed, its effect, and the path to it.
+pub(crate) fn sentence(cause: &FirstCause) -> String {
+    format!("{} {} ({})", culprit(cause), effect(&cause.effect), path(cause))
 }

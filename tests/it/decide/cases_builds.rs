@@ -276,6 +276,8 @@ fn evidence(order: u64, outcome: Option<Outcome>) -> Evidence {
         withdrawn: false,
         event: None,
         timed: false,
+        built_in: None,
+        compared: false,
     }
 }
 

@@ -216,7 +216,8 @@ async fn causes_are_looked_for_as_it_was_resolved() {
     assert_eq!((of.as_slice(), &told["unexplained"]), (&["own", "plain"][..], &json!([])), "{told}");
     assert!(causes.iter().all(|c| c["change"].as_str().unwrap().contains("tool.x86_64 1-1 → 2-1")), "{told}");
     let mut seen = Vec::new();
-    let mut explain = |unit: &Unit<'_>, resolved: &Unit<'_>, _: &[Name]| {
+    let mut explain = |units: &[Unit<'_>], _: &[Name]| {
+        let [resolved, unit] = units else { panic!("two repositories are compared") };
         seen.push((resolved.repo.0, unit.repo.0, resolved.options, unit.options));
         Ok(Vec::new())
     };

@@ -33,7 +33,7 @@ fn load(url: &str) -> (String, String) {
 async fn a_browser_shows_the_cause_of_a_broken_package() {
     let dir = tempfile::tempdir().unwrap();
     let log = ingested(dir.path()).await;
-    let pages = Pages::up_to(&log, Seq::new(467)).await;
+    let pages = Pages::up_to(&log, Seq::new(482)).await;
     let url = format!("http://{}/package/docfoo?collection=f99-build", pages.address);
     let (document, console) = tokio::task::spawn_blocking(move || load(&url)).await.unwrap();
     assert!(document.contains("<h1>docfoo</h1>"), "{document}");

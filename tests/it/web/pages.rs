@@ -314,7 +314,7 @@ impl Drop for Browser {
 async fn pages_fit_a_telephone_and_keep_what_matters() {
     let dir = tempfile::tempdir().unwrap();
     let log = ingested(dir.path()).await;
-    let pages = Pages::up_to(&log, Seq::new(467)).await;
+    let pages = Pages::up_to(&log, Seq::new(482)).await;
     let at = pages.address;
     let seen = tokio::task::spawn_blocking(move || {
         let mut browser = Browser::start();
@@ -325,8 +325,8 @@ async fn pages_fit_a_telephone_and_keep_what_matters() {
             "/packages?collection=f99-build",
             "/package/docfoo?collection=f99-build",
             "/collection/f99-build",
-            "/event/463",
-            "/event/467?content=all",
+            "/event/474",
+            "/event/482?content=all",
             "/nothing",
         ] {
             browser.open(&format!("http://{at}{path}"), 390);

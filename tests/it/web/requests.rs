@@ -126,13 +126,17 @@ async fn machines_get_what_the_command_line_prints() {
     assert_eq!(by_name(&listed), by_name(expected["packages"].as_array().unwrap()));
     assert_eq!(listed.len(), expected["packages"].as_array().unwrap().len(), "none twice");
     for package in ["docfoo", "sqlite", "nope", "brandnew"] {
-        for answer in run(&["why", package, "--json"]) {
+        for mut answer in run(&["why", package, "--json"]) {
+            // Pages do not say causes yet.
+            let said = answer.as_object_mut().unwrap();
+            let own: Vec<Option<Value>> = ["collection", "cause", "suspects"].map(|of| said.remove(of)).into();
+            assert!(own.iter().all(Option::is_some), "{own:?}");
             let collection = answer["why"]["collection"].as_str().unwrap();
             assert_eq!(pages.json(&format!("/package/{package}?collection={collection}")).await, answer);
         }
     }
-    let event = pages.json("/event/467").await;
-    let history = run(&["history", "--json", "--after", "466", "--limit", "1"]);
+    let event = pages.json("/event/482").await;
+    let history = run(&["history", "--json", "--after", "481", "--limit", "1"]);
     assert_eq!(event, history[0]);
     pages.stop().await;
 }
@@ -141,16 +145,16 @@ async fn machines_get_what_the_command_line_prints() {
 async fn a_broken_package_shows_its_cause_and_every_reason() {
     let dir = tempfile::tempdir().unwrap();
     let log = ingested(dir.path()).await;
-    let pages = Pages::up_to(&log, Seq::new(467)).await;
+    let pages = Pages::up_to(&log, Seq::new(482)).await;
     let page = text(&pages.page("/package/docfoo?collection=f99-build").await);
     assert!(
         page.contains("▲ unresolved on aarch64: nothing provides libfoo.so.1()(64bit) needed by appfoo-2.1-1.fc99")
     );
-    assert!(page.contains("because of this: repository 5 of f99-build ready ( #463 )"), "{page}");
+    assert!(page.contains("because of this: repository 5 of f99-build ready ( #474 )"), "{page}");
     assert!(page.contains("its build dependencies cannot be installed"));
     assert!(page.contains("286 points below the threshold"));
     assert!(page.contains("Time since the last build -30.0"));
-    assert!(page.contains("#467") && !page.contains("#540"), "the trail ends where the state does");
+    assert!(page.contains("#482") && !page.contains("#560"), "the trail ends where the state does");
     let overview = text(&pages.page("/").await);
     assert!(overview.contains("docfoo f99-build ✔ ok → ▲ unresolved on aarch64"), "{overview}");
     pages.stop().await;

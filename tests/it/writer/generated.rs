@@ -394,6 +394,7 @@ impl RepoResolver for Glimpse {
             group_problems: verdicts::bounded(&if group_ok { vec![] } else { vec!["no shell".to_owned()] }),
             group: vec![0],
             packages,
+            built_from: Vec::new(),
             sources: sources.collect(),
         })
     }

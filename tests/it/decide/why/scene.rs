@@ -125,6 +125,8 @@ impl Scene {
                     group_ok: None,
                     group_repo: None,
                     problems: Vec::new(),
+                    explained: None,
+                    group_good: None,
                     examined: false,
                     corrected: Vec::new(),
                     of_packages: None,
@@ -183,6 +185,8 @@ fn imported(p: &mut Package, now: Timestamp) {
             withdrawn: false,
             event: None,
             timed: false,
+            built_in: None,
+            compared: false,
         });
     }
 }
@@ -208,6 +212,9 @@ fn resolve(p: &mut Package, allowed: &[Name]) {
         noarch: true,
         ok: Some(true),
         problem: None,
+        explained: None,
+        good: None,
+        causes: Vec::new(),
         changes: Box::default(),
         base: None,
         truth: false,

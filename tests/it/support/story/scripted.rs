@@ -199,6 +199,7 @@ impl FakeEyes {
                 Some(_) => BTreeMap::new(),
             },
             packages: table,
+            built_from: Vec::new(),
         })
     }
 }

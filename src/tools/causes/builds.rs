@@ -1,0 +1,296 @@
+//! The suspects of failed builds: makes the evidence for the ranking, and names what it returns.
+
+use std::collections::BTreeMap;
+
+use rustc_hash::FxHashMap;
+use smol_str::SmolStr;
+
+use super::told::{Collected, Compared};
+use super::{FailedBuild, NoUpdate, Suspected, Updated};
+use crate::decide::suspects::{Build, Change, Evidence, Facts, Model, Suspect, Update, Which, rank};
+use crate::event::DifferingSource;
+use crate::model::{Name, RepoId, TaskId, Timestamp};
+
+/// A suspect with its names.
+#[derive(Clone, Debug)]
+pub(super) struct NamedSuspect {
+    pub(super) update: Updated,
+    pub(super) together: Vec<String>,
+    pub(super) repo: Option<RepoId>,
+    pub(super) share: u32,
+    pub(super) evidence: Vec<String>,
+}
+
+impl NamedSuspect {
+    /// Returns what tells it from other suspects of one collection.
+    pub(super) fn key(&self) -> (&Updated, Option<RepoId>) {
+        (&self.update, self.repo)
+    }
+
+    /// Returns the new source package, or says that the old one is gone.
+    pub(super) fn known_by(&self) -> String {
+        match (&self.update.source, &self.update.was) {
+            (Some(source), _) => source.clone(),
+            (None, Some(was)) => format!("{was} is gone"),
+            (None, None) => String::new(),
+        }
+    }
+}
+
+/// A failed build with its suspects.
+#[derive(Clone, Debug)]
+pub(super) struct Failed {
+    pub(super) seq: u64,
+    pub(super) at: Timestamp,
+    pub(super) since_good: bool,
+    package: Name,
+    task: TaskId,
+    source: SmolStr,
+    repo: RepoId,
+    good_repo: Option<RepoId>,
+    pub(super) suspects: Vec<NamedSuspect>,
+    none: NoUpdate,
+}
+
+impl Failed {
+    pub(super) fn shown(self, collection: &Name) -> FailedBuild {
+        let suspects = self.suspects.into_iter().map(|s| Suspected {
+            update: s.update,
+            together: s.together,
+            repo: s.repo,
+            share: s.share,
+            evidence: s.evidence,
+        });
+        FailedBuild {
+            collection: collection.clone(),
+            source: format!("{}-{}", self.package, self.source),
+            package: self.package,
+            task: self.task,
+            repo: self.repo,
+            good_repo: self.good_repo,
+            suspects: suspects.collect(),
+            none: self.none,
+            since_good: self.since_good,
+        }
+    }
+}
+
+/// Failures of a package without a good build between them.
+#[derive(Clone, Debug)]
+pub(super) struct Run {
+    pub(super) package: Name,
+    pub(super) failed: Vec<Failed>,
+    /// The event of the good build that ended it. `None` while it lasts.
+    pub(super) ended: Option<u64>,
+}
+
+/// The name of an updated source package, its old and new version, and the repository.
+type UpdateNames<'a> = (&'a Name, Option<&'a SmolStr>, Option<&'a SmolStr>, Option<RepoId>);
+
+/// Numbers for what has names.
+#[derive(Default)]
+struct Numbers<'a> {
+    sources: FxHashMap<&'a str, u32>,
+    updates: Vec<Update>,
+    /// What each update is, in the same order.
+    named: Vec<UpdateNames<'a>>,
+    others: BTreeMap<&'a DifferingSource, u32>,
+}
+
+impl<'a> Numbers<'a> {
+    fn source(&mut self, name: &'a str) -> u32 {
+        let next = number(self.sources.len());
+        *self.sources.entry(name).or_insert(next)
+    }
+}
+
+fn number(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
+}
+
+/// Checks whether two `version-release` differ in the version.
+fn is_new_version(old: Option<&SmolStr>, new: Option<&SmolStr>) -> bool {
+    let version = |of: Option<&SmolStr>| of.and_then(|v| v.rsplit_once('-')).map(|(version, _)| version.to_owned());
+    version(old) != version(new)
+}
+
+impl Collected {
+    /// Returns the updates of the same repository that are in the buildroots of exactly the same
+    /// packages.
+    pub(super) fn together(&self, source: &str, repo: RepoId) -> Vec<String> {
+        let is =
+            |a: &&super::told::Arrival| a.repo == repo && nvr(&a.source, a.new.as_ref()).as_deref() == Some(source);
+        let Some(own) = self.arrivals.iter().find(is).and_then(|a| a.buildroots) else { return Vec::new() };
+        let same = self.arrivals.iter().filter(|a| a.repo == repo && a.buildroots == Some(own));
+        same.filter_map(|a| nvr(&a.source, a.new.as_ref())).filter(|other| other != source).collect()
+    }
+
+    /// Ranks the suspects of all failed builds. The runs are sorted by package, then in their order.
+    pub(super) fn runs(&self) -> Vec<Run> {
+        let mut builds: Vec<&Compared> = self.builds.iter().collect();
+        builds.sort_by_key(|b| b.began);
+        let mut numbers = Numbers::default();
+        for arrival in &self.arrivals {
+            let source = numbers.source(&arrival.source);
+            let (old, new) = (arrival.old.as_ref(), arrival.new.as_ref());
+            numbers.updates.push(Update {
+                id: number(numbers.updates.len()),
+                source,
+                repo: self.place(arrival.repo),
+                version_changed: is_new_version(old, new),
+                dependents: arrival.dependents,
+                buildroots: arrival.buildroots,
+            });
+            numbers.named.push((&arrival.source, old, new, Some(arrival.repo)));
+        }
+        let mut evidence = Evidence::default();
+        for compared in &builds {
+            let b = &compared.event;
+            let package = numbers.source(&b.package);
+            let changes = self.changes(compared, &mut numbers);
+            evidence.builds.push(Build {
+                package,
+                repo: self.place(b.repo_id),
+                passed: b.passed,
+                own_changed: b.good.as_ref().is_some_and(|good| good.source != b.source),
+                text: None,
+                changes,
+            });
+        }
+        evidence.updates = std::mem::take(&mut numbers.updates);
+        let ranked = rank(&evidence, &Model::default(), Which::All);
+        let mut by_build: BTreeMap<u32, (Vec<Suspect>, NoUpdate)> = BTreeMap::new();
+        for one in ranked {
+            let none = NoUpdate { own: one.none.own, chance: one.none.chance };
+            by_build.insert(one.build, (one.suspects, none));
+        }
+        let mut runs: BTreeMap<&Name, Vec<Run>> = BTreeMap::new();
+        for (at, compared) in builds.iter().enumerate() {
+            let b = &compared.event;
+            let of = runs.entry(&b.package).or_default();
+            if b.passed {
+                if let Some(open) = of.last_mut().filter(|run| run.ended.is_none()) {
+                    open.ended = Some(compared.seq.get());
+                }
+                continue;
+            }
+            let Some((suspects, none)) = by_build.remove(&number(at)) else { continue };
+            let suspects = suspects.iter().map(|s| named(s, &b.package, &numbers)).collect();
+            let Some(task) = b.task_id else { continue };
+            let failed = Failed {
+                seq: compared.seq.get(),
+                at: compared.at,
+                since_good: false,
+                package: b.package.clone(),
+                task,
+                source: b.source.clone(),
+                repo: b.repo_id,
+                good_repo: b.good.as_ref().map(|good| good.repo_id),
+                suspects,
+                none,
+            };
+            match of.last_mut().filter(|run| run.ended.is_none()) {
+                Some(open) => open.failed.push(failed),
+                None => of.push(Run { package: b.package.clone(), failed: vec![failed], ended: None }),
+            }
+        }
+        let mut all: Vec<Run> = runs.into_values().flatten().collect();
+        for run in all.iter_mut().filter(|run| run.ended.is_none()) {
+            run.failed.iter_mut().for_each(|failed| failed.since_good = true);
+        }
+        all
+    }
+
+    /// Returns the updates between a build and the last good one before it. A source package that
+    /// came into the buildroot in a version that was there before the good build is none of them.
+    fn changes<'a>(&'a self, compared: &'a Compared, numbers: &mut Numbers<'a>) -> Vec<Change> {
+        let b = &compared.event;
+        let Some(good) = &b.good else { return Vec::new() };
+        let (from, to) = (self.place(good.repo_id), self.place(b.repo_id));
+        let mut nearest: Vec<u8> = vec![u8::MAX; b.updates.len()];
+        for (at, distance) in b.arches.iter().flat_map(|arch| &arch.changes) {
+            if let Some(known) = nearest.get_mut(*at as usize) {
+                *known = (*known).min(if *distance == 0 { u8::MAX } else { *distance });
+            }
+        }
+        let mut found = Vec::new();
+        for (differing, distance) in b.updates.iter().zip(nearest) {
+            if differing.source == b.package {
+                continue;
+            }
+            let arrived = differing.new.as_ref().and_then(|new| {
+                let key = (differing.source.clone(), new.clone());
+                let all = self.by_version.get(&key)?;
+                all.iter().rev().copied().find(|at| self.place(self.arrivals[*at].repo) <= to)
+            });
+            let update = match arrived {
+                Some(at) if differing.old.is_none() && self.place(self.arrivals[at].repo) <= from => continue,
+                Some(at) => number(at),
+                None if differing.old.is_none() => continue,
+                None => {
+                    let next = number(numbers.updates.len());
+                    let at = *numbers.others.entry(differing).or_insert(next);
+                    if at == next {
+                        let source = numbers.source(&differing.source);
+                        let (old, new) = (differing.old.as_ref(), differing.new.as_ref());
+                        let version_changed = is_new_version(old, new);
+                        let (repo, dependents) = (to, [0; 5]);
+                        let update = Update { id: at, source, repo, version_changed, dependents, buildroots: None };
+                        numbers.updates.push(update);
+                        numbers.named.push((&differing.source, old, new, differing.repo_id));
+                    }
+                    at
+                }
+            };
+            found.push(Change { update, distance: if distance == u8::MAX { 0 } else { distance } });
+        }
+        found.sort_unstable_by_key(|c| c.update);
+        found.dedup_by_key(|c| c.update);
+        found
+    }
+}
+
+fn nvr(name: &str, version: Option<&SmolStr>) -> Option<String> {
+    version.map(|version| format!("{name}-{version}"))
+}
+
+fn named(s: &Suspect, package: &Name, numbers: &Numbers<'_>) -> NamedSuspect {
+    let of = |id: u32| numbers.named.get(id as usize);
+    let new = |id: u32| of(id).and_then(|(name, _, new, _)| nvr(name, *new));
+    let (update, repo) = match of(s.update) {
+        Some((name, old, new, repo)) => (Updated { source: nvr(name, *new), was: nvr(name, *old) }, *repo),
+        None => (Updated { source: None, was: None }, None),
+    };
+    let together = s.together.iter().filter_map(|id| new(*id)).collect();
+    let evidence = sentences(&s.facts, package, repo, s.facts.repaired_by.and_then(new));
+    NamedSuspect { update, together, repo, share: s.share, evidence }
+}
+
+/// Says what speaks for a suspect.
+fn sentences(f: &Facts, package: &Name, repo: Option<RepoId>, repaired_by: Option<String>) -> Vec<String> {
+    let with = repo.map_or_else(|| "with it".to_owned(), |repo| format!("with repository {repo}"));
+    let distance = match f.distance {
+        1..=4 => format!("distance {}", f.distance),
+        _ => "no near dependency".to_owned(),
+    };
+    let all = if f.began == f.began_with && f.began > 0 { "all " } else { "" };
+    let began = if all.is_empty() { format!("{} of the {}", f.began_with, f.began) } else { f.began.to_string() };
+    let mut said = vec![format!(
+        "in the buildroots of {all}{began} that began to fail {with}, and of {} of the {} that passed since; \
+         {distance}",
+        f.passed_with, f.passed
+    )];
+    if f.broken > 1 {
+        said.push(format!("held to have broken {} packages together", f.broken));
+    }
+    if f.failed_here + f.passed_here > 1 {
+        said.push(format!("{package} failed {} times with it and passed {} times", f.failed_here, f.passed_here));
+    }
+    if let Some(repair) = repaired_by {
+        said.push(format!("packages pass again since {repair}"));
+    }
+    if f.same_text > 0 {
+        said.push(format!("{} other packages failed with the same line", f.same_text));
+    }
+    said
+}

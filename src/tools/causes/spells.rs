@@ -1,0 +1,109 @@
+//! Causes that events name, with the packages that each broke and for how long.
+
+use std::collections::BTreeMap;
+
+use super::{CauseKind, Updated};
+use crate::event::{CausesFound, Envelope, RepoResolved, ResolutionCause};
+use crate::model::{Name, RepoId, Timestamp};
+
+/// What a cause is known by.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) struct Key {
+    pub(super) kind: CauseKind,
+    /// The new source package, or what vanished.
+    pub(super) what: String,
+    pub(super) repo: Option<RepoId>,
+}
+
+/// A package that does not resolve, or the group, on one architecture.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Spell {
+    pub(super) package: Name,
+    arch: Name,
+    pub(super) since: u64,
+    pub(super) until: Option<u64>,
+}
+
+/// What is known of a cause while the log is read.
+#[derive(Clone, Debug)]
+pub(super) struct Named {
+    pub(super) update: Updated,
+    pub(super) what: String,
+    pub(super) at: Timestamp,
+    pub(super) spells: Vec<Spell>,
+}
+
+/// Causes that events name, with the packages that they broke.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Spells {
+    pub(super) causes: BTreeMap<Key, Named>,
+    /// The cause of each package that does not resolve, by package and architecture.
+    present: BTreeMap<(Name, Name), Key>,
+}
+
+impl Spells {
+    /// Takes up the causes of packages. A package whose cause was not found keeps the one before.
+    pub(super) fn found(&mut self, c: &CausesFound, e: &Envelope) {
+        for of in &c.packages {
+            let first = of.causes.first().and_then(|at| c.causes.get(*at as usize));
+            let Some(first) = first else { continue };
+            let group = first.in_group || of.package.as_str() == CausesFound::GROUP;
+            let kind = if group { CauseKind::Group } else { CauseKind::Resolution };
+            let key = Key { kind, what: first.known_by(&of.package), repo: Some(first.repo_id) };
+            self.begin((&of.package, &c.arch), key, (updated(first), &first.what), e);
+        }
+    }
+
+    /// Ends the spells of packages that resolve again, or are gone.
+    pub(super) fn resolved(&mut self, r: &RepoResolved, e: &Envelope) {
+        for package in r.packages.iter().filter(|p| p.ok != Some(false)) {
+            self.end(&package.package, &r.arch, e);
+        }
+        for package in &r.gone {
+            self.end(package, &r.arch, e);
+        }
+    }
+
+    /// Ends the spell of the build group.
+    pub(super) fn group_back(&mut self, arch: &Name, e: &Envelope) {
+        self.end(&CausesFound::GROUP.into(), arch, e);
+    }
+
+    /// Takes up that a target or a tag is gone, or there again.
+    pub(super) fn target(&mut self, what: &str, gone: bool, e: &Envelope) {
+        let place = (Name::from(CausesFound::GROUP), Name::from(what));
+        if gone && !self.present.contains_key(&place) {
+            let key = Key { kind: CauseKind::Target, what: what.to_owned(), repo: None };
+            let sentence = format!("{what} does not exist any more");
+            self.begin((&place.0, &place.1), key, (Updated { source: None, was: None }, &sentence), e);
+        } else if !gone {
+            self.end(&place.0, &place.1, e);
+        }
+    }
+
+    fn begin(&mut self, (package, arch): (&Name, &Name), key: Key, (update, what): (Updated, &str), e: &Envelope) {
+        let place = (package.clone(), arch.clone());
+        if self.present.get(&place) == Some(&key) {
+            return;
+        }
+        self.end(package, arch, e);
+        let (what, at) = (what.to_owned(), e.recorded_at);
+        let cause = self.causes.entry(key.clone()).or_insert_with(|| Named { update, what, at, spells: Vec::new() });
+        cause.spells.push(Spell { package: place.0.clone(), arch: place.1.clone(), since: e.seq.get(), until: None });
+        self.present.insert(place, key);
+    }
+
+    fn end(&mut self, package: &Name, arch: &Name, e: &Envelope) {
+        let Some(key) = self.present.remove(&(package.clone(), arch.clone())) else { return };
+        let spells = self.causes.get_mut(&key).map_or(&mut [][..], |cause| &mut cause.spells);
+        let open = spells.iter_mut().find(|s| s.until.is_none() && (&s.package, &s.arch) == (package, arch));
+        if let Some(spell) = open {
+            spell.until = Some(e.seq.get());
+        }
+    }
+}
+
+fn updated(cause: &ResolutionCause) -> Updated {
+    let nvr = |version: &Option<smol_str::SmolStr>| Some(format!("{}-{}", cause.source.as_ref()?, version.as_ref()?));
+    Updated { source: nvr(&cause.new), was: nvr(&cause.old) }
+}
