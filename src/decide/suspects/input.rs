@@ -1,7 +1,7 @@
 //! What the ranking reads: updates and finished builds of one collection.
 
 /// The number of distance classes: 1, 2, 3, 4, and farther or none.
-pub const DISTANCES: usize = 5;
+pub(super) const DISTANCES: usize = 5;
 
 /// A new version of a source package that came with a repository.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,8 +14,6 @@ pub struct Update {
     pub repo: u32,
     /// The version changed; otherwise only the release did.
     pub version_changed: bool,
-    /// How many packages had the update in their buildroot when it came, by distance class. All 0: not known.
-    pub dependents: [u32; DISTANCES],
     /// A number that updates of the same repository share if exactly the same packages have them in their buildroots.
     /// `None`: not known.
     pub buildroots: Option<u64>,

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use super::history::HITS;
 use super::index::{Index, narrow};
-use super::input::{DISTANCES, Evidence};
+use super::input::Evidence;
 use super::maths::ln;
 use super::model::Model;
 use super::selectivity::{Selectivity, Sums};
@@ -98,16 +98,7 @@ impl<'a> Search<'a> {
             let chain = &index.chains[supposed.chain as usize];
             let bad = chain[supposed.from as usize] as usize;
             let update = &evidence.updates[bad];
-            let selectivity = selectivity[bad].get_or_insert_with(|| {
-                let mut seen = [0; DISTANCES];
-                for (class, n) in supposed.passed.iter().flat_map(|p| p.iter().enumerate()) {
-                    seen[class] += n;
-                }
-                for entry in &supposed.entries {
-                    seen[usize::from(index.entries[*entry as usize].class)] += 1;
-                }
-                Selectivity::of(model, update, &seen)
-            });
+            let selectivity = selectivity[bad].get_or_insert_with(|| Selectivity::new(model));
             let bad = if update.version_changed { model.bad_version } else { model.bad_release };
             let mut odds = ln(bad / (1.0 - bad));
             for _ in supposed.from + 1..supposed.to.min(narrow(chain.len())) {

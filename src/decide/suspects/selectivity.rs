@@ -1,12 +1,18 @@
 //! How many of its dependents a bad update breaks, and which.
 
 use super::history::HITS;
-use super::input::{DISTANCES, Update};
+use super::input::DISTANCES;
 use super::maths::{LN_2, Row, exp, ln};
 use super::model::Model;
 
 /// The number of shares that stand for the continuum.
 pub(super) const SHARES: usize = 8;
+
+/// The smallest and the largest share: half a package of forty, and nearly all.
+const SHARE_MIN: f64 = 0.5 / 41.0;
+const SHARE_MAX: f64 = 0.97;
+/// The nearness of a usual dependent, for which a share is meant.
+const NEARNESS_MEAN: f64 = 0.5;
 
 /// What each share means for dependents of each distance class.
 #[derive(Debug, Clone)]
@@ -22,13 +28,10 @@ pub(super) struct Selectivity {
 pub(super) struct Sums([Row<SHARES>; HITS]);
 
 impl Selectivity {
-    /// The selectivity of an update. Shares are spaced evenly in their logarithm, from half a package to nearly all.
-    pub(super) fn new(model: &Model, dependents: &[u32; DISTANCES]) -> Self {
-        let count: f64 = dependents.iter().map(|n| f64::from(*n)).sum();
-        let count = if count < 1.0 { 1.0 } else { count };
-        let mean: f64 = dependents.iter().zip(model.nearness).map(|(n, w)| f64::from(*n) * w).sum::<f64>() / count;
-        let mean = if mean > 0.0 { mean } else { 1.0 };
-        let (low, high) = (ln(0.5 / (count + 1.0)), ln(0.97));
+    /// The selectivity of every update. Shares are spaced evenly in their logarithm. How many dependents
+    /// an update has does not count: most were not built since it came, so they say nothing.
+    pub(super) fn new(model: &Model) -> Self {
+        let (low, high) = (ln(SHARE_MIN), ln(SHARE_MAX));
         let mut weight = [0.0; SHARES];
         let mut breaks = [[0.0; SHARES]; DISTANCES];
         let mut sum = 0.0;
@@ -42,19 +45,13 @@ impl Selectivity {
             sum += weight[share];
             // A choice without replacement whose weights are the nearness breaks a dependent with this probability.
             for (row, nearness) in breaks.iter_mut().zip(model.nearness) {
-                row[share] = 1.0 - exp(ln(none) * nearness / mean);
+                row[share] = 1.0 - exp(ln(none) * nearness / NEARNESS_MEAN);
             }
         }
         for w in &mut weight {
             *w /= sum;
         }
         Self { weight, breaks }
-    }
-
-    /// The selectivity of an update as its numbers of dependents tell it, or else as they were `seen` in builds.
-    pub(super) fn of(model: &Model, update: &Update, seen: &[u32; DISTANCES]) -> Self {
-        let known = update.dependents.iter().any(|n| *n > 0);
-        Self::new(model, if known { &update.dependents } else { seen })
     }
 
     /// The factors that one package contributes, whose results are `ratio` times as likely if it is broken.

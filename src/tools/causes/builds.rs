@@ -138,7 +138,6 @@ impl Collected {
                 source,
                 repo: self.place(arrival.repo),
                 version_changed: is_new_version(old, new),
-                dependents: arrival.dependents,
                 buildroots: arrival.buildroots,
             });
             numbers.named.push((&arrival.source, old, new, Some(arrival.repo)));
@@ -234,8 +233,7 @@ impl Collected {
                         let source = numbers.source(&differing.source);
                         let (old, new) = (differing.old.as_ref(), differing.new.as_ref());
                         let version_changed = is_new_version(old, new);
-                        let (repo, dependents) = (to, [0; 5]);
-                        let update = Update { id: at, source, repo, version_changed, dependents, buildroots: None };
+                        let update = Update { id: at, source, repo: to, version_changed, buildroots: None };
                         numbers.updates.push(update);
                         numbers.named.push((&differing.source, old, new, differing.repo_id));
                     }

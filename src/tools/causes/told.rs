@@ -18,7 +18,6 @@ pub(super) struct Arrival {
     pub(super) old: Option<SmolStr>,
     pub(super) new: Option<SmolStr>,
     pub(super) repo: RepoId,
-    pub(super) dependents: [u32; 5],
     /// Stands for the packages with it in their buildroots, on all architectures. `None` if not known.
     pub(super) buildroots: Option<u64>,
 }
@@ -147,9 +146,6 @@ impl Collected {
             let same = known.and_then(|at| self.arrivals.get_mut(at)).filter(|a| a.repo == u.repo_id);
             if let Some(same) = same {
                 // Another architecture of the same repository.
-                for (own, other) in same.dependents.iter_mut().zip(update.dependents) {
-                    *own = (*own).max(other);
-                }
                 same.buildroots = same.buildroots.map(|own| own.rotate_left(1) ^ update.buildroots);
                 continue;
             }
@@ -159,7 +155,6 @@ impl Collected {
                 old: update.old.clone(),
                 new: Some(update.new.clone()),
                 repo: u.repo_id,
-                dependents: update.dependents,
                 buildroots: Some(update.buildroots),
             });
         }

@@ -11,6 +11,7 @@ pub(crate) mod cases_order;
 pub(crate) mod cases_policies;
 pub(crate) mod cases_times;
 pub(crate) mod cases_unseen;
+pub(crate) mod causes;
 pub(crate) mod defects;
 pub(crate) mod defects_hub;
 pub(crate) mod examined;

@@ -11,6 +11,7 @@ pub(crate) struct Pkg {
     nevra: String,
     lists: Vec<(&'static str, Vec<String>)>,
     files: Vec<String>,
+    source: Option<String>,
 }
 
 /// Makes a package from `name-[epoch:]version-release.arch`.
@@ -35,6 +36,12 @@ impl Pkg {
         self
     }
 
+    /// Says which source package it was built from, as `name-version-release`.
+    pub(crate) fn built_from(mut self, source: &str) -> Self {
+        self.source = Some(source.to_owned());
+        self
+    }
+
     fn xml(&self, index: usize) -> String {
         let (rest, arch) = self.nevra.rsplit_once('.').unwrap();
         let (rest, release) = rest.rsplit_once('-').unwrap();
@@ -45,6 +52,9 @@ impl Pkg {
              <version epoch=\"{epoch}\" ver=\"{version}\" rel=\"{release}\"/>\
              <checksum type=\"sha256\" pkgid=\"YES\">{index:064x}</checksum><location href=\"{name}.rpm\"/><format>"
         );
+        if let Some(source) = &self.source {
+            write!(xml, "<rpm:sourcerpm>{source}.src.rpm</rpm:sourcerpm>").unwrap();
+        }
         for (list, deps) in &self.lists {
             write!(xml, "<rpm:{list}>").unwrap();
             deps.iter().for_each(|dep| xml.push_str(&entry(dep)));

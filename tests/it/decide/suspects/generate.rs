@@ -5,7 +5,7 @@
 #![allow(clippy::cast_possible_truncation, reason = "the numbers of a world are small")]
 
 use super::truth::{Truth, World};
-use koschei::decide::suspects::{Build, Change, DISTANCES, Update};
+use koschei::decide::suspects::{Build, Change, Update};
 
 /// What a world is like.
 #[derive(Debug, Clone)]
@@ -152,13 +152,9 @@ pub fn world(seed: u64, knobs: &Knobs) -> World {
             let chosen = choose(&mut r, knobs, repo, &popular, &mut culprits, &dependents);
             for (source, bad) in chosen {
                 let id = world.evidence.updates.len() as u32;
-                let mut near = [0; DISTANCES];
-                for (_, distance) in &dependents[source as usize] {
-                    near[Change { update: 0, distance: *distance }.class()] += 1;
-                }
                 let version_changed = r.chance(if bad { 0.85 } else { 0.6 });
                 let buildroots = Some(fingerprint(&dependents[source as usize], id));
-                world.evidence.updates.push(Update { id, source, repo, version_changed, dependents: near, buildroots });
+                world.evidence.updates.push(Update { id, source, repo, version_changed, buildroots });
                 chains[source as usize].push((repo, id));
                 let state = &mut states[source as usize];
                 let broken = culprits.iter().any(|c| !c.repaired && c.victims.contains(&source));

@@ -131,7 +131,7 @@ fn numbers_of_updates_need_not_be_places() {
 }
 
 fn update(id: u32, source: u32, repo: u32) -> Update {
-    Update { id, source, repo, version_changed: true, dependents: [0; 5], buildroots: None }
+    Update { id, source, repo, version_changed: true, buildroots: None }
 }
 
 fn build(package: u32, repo: u32, passed: bool, changes: &[u32]) -> Build {
