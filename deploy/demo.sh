@@ -28,6 +28,9 @@ title "Messages recorded from a Koji hub become an append-only log"
 title "What broke, since when, by which update, who was rebuilt for it, who recovered"
 "$koschei" broken --db "$db" --archive "$data"
 
+title "Each update that broke packages, once, from the log alone"
+"$koschei" causes --db "$db" --all
+
 title "The last rebuild commands"
 "$koschei" commands --db "$db" --table --last 10
 "$koschei" commands --db "$db" --to "$out/commands.jsonl"

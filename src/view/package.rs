@@ -13,7 +13,7 @@ use crate::decide::state_reason::{reason_of, state_reason};
 use crate::event::{BuildsOn, DependencyMove, PriorityParts};
 use crate::fold::build::BuildrootOverride;
 use crate::fold::{Collection, Evidence, EvidenceKind, HubState, Package, State};
-use crate::model::{BuildrootState, Hub, Name, Outcome, PackageState, Seq, Timestamp};
+use crate::model::{BuildrootState, Hub, Name, Outcome, PackageState, RepoId, Seq, Timestamp};
 
 /// All states, those that need attention first.
 pub(crate) const STATES: [PackageState; 6] = [
@@ -96,6 +96,14 @@ pub(crate) struct VerdictView {
     pub(crate) problem: Option<String>,
 }
 
+/// An update that made a package unresolvable.
+#[derive(Serialize, PartialEq, Eq, Debug)]
+pub(crate) struct BrokenBy {
+    /// The new source package, or what is gone or changed.
+    pub(crate) update: String,
+    pub(crate) repo: RepoId,
+}
+
 /// A package.
 #[derive(Serialize, Debug)]
 pub(crate) struct PackageView {
@@ -103,6 +111,9 @@ pub(crate) struct PackageView {
     pub(crate) package: Name,
     pub(crate) state: PackageState,
     pub(crate) reason: String,
+    /// The updates that made it unresolvable, with the repositories that brought them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) broken_by: Vec<BrokenBy>,
     /// Remarks that help to understand the reason.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) remarks: Vec<String>,
@@ -296,6 +307,7 @@ pub(crate) fn package(
         package: pname.clone(),
         state: word,
         reason,
+        broken_by: broken_by(c, p, word),
         remarks: remarks(state, c, (pname, p), &buildroot_overrides),
         buildroot_overrides,
         from_repository_only: p.is_from_repository_only(),
@@ -404,15 +416,35 @@ impl BuildView {
     }
 }
 
+impl BrokenBy {
+    pub(crate) fn words(&self) -> String {
+        format!("broken by {}, which came with repository {}", self.update, self.repo)
+    }
+}
+
+/// Returns the first cause on each architecture on which a package does not resolve, each once.
+fn broken_by(c: &Collection, p: &Package, state: PackageState) -> Vec<BrokenBy> {
+    let mut found = Vec::new();
+    let broken = p.verdicts_in_use(c.allowed()).filter(|v| v.ok == Some(false) && state == PackageState::Unresolved);
+    for (update, repo) in broken.filter_map(|v| v.causes.first()) {
+        let one = BrokenBy { update: update.to_string(), repo: *repo };
+        if !found.contains(&one) {
+            found.push(one);
+        }
+    }
+    found
+}
+
 impl PackageView {
     /// Returns the newest build that counts.
     pub(crate) fn last_build(&self) -> Option<&BuildView> {
         self.last_builds.iter().find(|b| !b.withdrawn)
     }
 
-    /// Returns why it is in its state, with the remarks.
+    /// Returns why it is in its state, with the remarks. The update that broke it comes first.
     pub(crate) fn reasons(&self) -> String {
-        std::iter::once(&self.reason).chain(&self.remarks).map(String::as_str).collect::<Vec<_>>().join("; ")
+        let reasons = std::iter::once(&self.reason).chain(&self.remarks).map(String::as_str);
+        self.broken_by.iter().map(BrokenBy::words).chain(reasons.map(str::to_owned)).collect::<Vec<_>>().join("; ")
     }
 }
 

@@ -173,6 +173,7 @@ fn head(name: &Name, collection: &Name, with: &[(&Name, &Collection)], answer: &
             }
         }
         p.lead { (parts::state(answer.package.state)) " " (parts::text(&answer.package.reason)) }
+        @for by in &answer.package.broken_by { p.notice { (parts::text(&by.words())) } }
         @for remark in &answer.package.remarks { p.notice { (parts::text(remark)) } }
         @if let Some(stale) = &answer.stale {
             p.notice { "The results for its dependencies are of an older repository; the newest could not be \
