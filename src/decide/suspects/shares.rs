@@ -9,6 +9,8 @@ use super::search::{Case, Search};
 const SLIGHT: f64 = 0.001;
 /// Alternatives whose logarithm of the odds is so much below the best do not count.
 const FAR_BELOW: f64 = 9.0;
+/// Rivals with at least so much of the weight of the best are its equals.
+const EQUAL: f64 = 0.8;
 
 /// What could stand in a member's place, for one package.
 #[derive(Debug, Clone, Default)]
@@ -181,12 +183,19 @@ impl<'a, 's> Sharing<'a, 's> {
         if own <= 0.0 || sum <= 0.0 {
             return;
         }
+        // Which of equals is the member is chance. What the others have besides it is divided with it.
+        let mut pool = own;
+        let most = slot.rivals.iter().filter(|r| reach(r.0)).map(|r| r.1).fold(0.0, f64::max);
+        let equal = |r: &&(u32, f64)| r.0 != member && reach(r.0) && r.1 > EQUAL * most;
+        for (entry, _) in slot.rivals.iter().filter(equal) {
+            pool += std::mem::take(&mut mass[(*entry - from) as usize]);
+        }
         mass[(member - from) as usize] = 0.0;
         let rest = own * slot.none;
         none.own += rest * alone.own;
         none.chance += rest * alone.chance;
         for (entry, weight) in slot.rivals.iter().filter(|r| reach(r.0)) {
-            mass[(*entry - from) as usize] += (own - rest) * weight / sum;
+            mass[(*entry - from) as usize] += (pool - rest) * weight / sum;
         }
     }
 

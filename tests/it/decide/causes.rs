@@ -214,7 +214,7 @@ fn without_them_both_have_equal_shares() {
     let said = two_updates().said();
     for package in ["f1", "f2", "f3", "f4"] {
         let (x, y) = (said.shares(package, "libx-2-1")[0], said.shares(package, "liby-2-1")[0]);
-        assert!((x - y).abs() <= 20 && x > 300, "{x} {y}");
+        assert!((x - y).abs() <= 10 && x > 300, "{x} {y}");
     }
 }
 
