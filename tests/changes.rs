@@ -101,6 +101,7 @@ const CHANGES: [Change; 7] = [
             ("src/fold/state.rs", 1),
             ("src/tools/audit.rs", 1),
             ("src/tools/broken.rs", 1),
+            ("src/tools/causes/told.rs", 1),
         ],
     },
     Change {
