@@ -17,7 +17,7 @@ const ROOMS: [(&str, &str, &[&str]); 25] = [
     ("fold", "`State` and `State::apply`, evidence, snapshots and their spacing, digests", &["model", "event"]),
     (
         "decide",
-        "policy, priority, eligibility, plan, why, faults, what a rebuild consists of",
+        "policy, priority, eligibility, plan, why, faults, suspects, what a rebuild consists of",
         &["model", "event", "fold"],
     ),
     ("message", "what a message of a bus says: its envelope, its times, the facts it claims", &["model", "event"]),
@@ -120,7 +120,7 @@ const ROOMS: [(&str, &str, &[&str]); 25] = [
     ),
     (
         "tools",
-        "what is asked of a whole log: audit, what broke",
+        "what is asked of a whole log: audit, what broke, which update broke it",
         &["model", "event", "fold", "decide", "resolve", "log", "buildroot"],
     ),
     ("web", "pages over a log", &["model", "event", "fold", "decide", "view", "base", "telemetry", "log", "operator"]),

@@ -7,11 +7,13 @@ use clap::Args;
 use indicatif::ProgressBar;
 
 use super::as_of::AsOf;
-use super::open::{known_collection, point, reading, state_as_of};
+use super::open::{known_collection, point, reading};
 use super::out::colours;
 use super::render::Table;
 use super::{CliError, DbArgs, Done};
+use crate::fold::State;
 use crate::log::{AnyLog, EventLog};
+use crate::model::Name;
 use crate::model::counted::and_more;
 use crate::model::nearest::did_you_mean;
 use crate::tools::causes::{Cause, FailedBuild, Told, read};
@@ -76,13 +78,15 @@ pub(crate) struct SuspectsArgs {
 }
 
 impl Asked {
-    async fn told(&self) -> Result<(AnyLog, Told), CliError> {
+    /// Reads the log, and closes it.
+    async fn told(&self) -> Result<(Told, State), CliError> {
         let log = reading(&self.db.db).await?;
-        let told = as_of(&log, self.as_of).await?;
+        let (told, state) = as_of(&log, self.as_of).await?;
+        log.close().await;
         if let Some(wanted) = &self.collection {
-            known_collection(&state_as_of(&log, self.as_of).await?.0, wanted)?;
+            known_collection(&state, wanted)?;
         }
-        Ok((log, told))
+        Ok((told, state))
     }
 
     fn is_wanted(&self, collection: &str) -> bool {
@@ -90,10 +94,10 @@ impl Asked {
     }
 }
 
-/// Returns what the log tells about causes as of a point.
-pub(super) async fn as_of(log: &AnyLog, as_of: Option<AsOf>) -> Result<Told, CliError> {
+/// Returns what the log tells about causes as of a point, and the state there.
+pub(super) async fn as_of(log: &AnyLog, as_of: Option<AsOf>) -> Result<(Told, State), CliError> {
     match point(log, as_of).await? {
-        Some(None) => Ok(Told::default()),
+        Some(None) => Ok(Default::default()),
         until => {
             let bar = match (std::io::stderr().is_terminal(), log.head().await?.seq) {
                 (true, Some(head)) => ProgressBar::new(head.get()),
@@ -107,8 +111,7 @@ pub(super) async fn as_of(log: &AnyLog, as_of: Option<AsOf>) -> Result<Told, Cli
 }
 
 pub(super) async fn causes(args: &CausesArgs) -> Done {
-    let (log, told) = args.asked.told().await?;
-    log.close().await;
+    let (told, _) = args.asked.told().await?;
     let (mut causes, _) = told.causes();
     causes.retain(|c| args.asked.is_wanted(&c.collection) && (args.all || c.until.is_none()));
     let mut out = crate::cli::out::stdout().lock();
@@ -127,8 +130,7 @@ pub(super) async fn causes(args: &CausesArgs) -> Done {
 }
 
 pub(super) async fn cause(args: &CauseArgs) -> Done {
-    let (log, told) = args.asked.told().await?;
-    log.close().await;
+    let (told, _) = args.asked.told().await?;
     let (causes, failed) = told.causes();
     let mut fitting =
         causes.iter().filter(|c| args.asked.is_wanted(&c.collection) && c.id.starts_with(args.id.as_str()));
@@ -182,12 +184,11 @@ fn evidence(cause: &Cause, failed: &[FailedBuild]) -> Vec<String> {
 }
 
 pub(super) async fn suspects(args: &SuspectsArgs) -> Done {
-    let (log, told) = args.asked.told().await?;
-    log.close().await;
+    let (told, state) = args.asked.told().await?;
     if let Some(wanted) = &args.package
-        && !told.packages().any(|p| p == wanted)
+        && !state.collections.values().any(|c| c.packages.contains_key(wanted.as_str()))
     {
-        let hint = did_you_mean(wanted, told.packages());
+        let hint = did_you_mean(wanted, state.collections.values().flat_map(|c| c.packages.keys().map(Name::as_str)));
         return Err(CliError::Rejected(format!("find package `{wanted}`{hint}")));
     }
     let (_, mut failed) = told.causes();

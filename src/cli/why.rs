@@ -55,7 +55,7 @@ pub(super) async fn run(args: &WhyArgs) -> Done {
         answers.push(answer.with_trail(&events).map_err(LogError::from)?);
     }
     let broken = answers.iter().any(|a| a.is_broken());
-    let told = if broken { super::causes::as_of(&log, args.as_of).await? } else { Told::default() };
+    let told = if broken { super::causes::as_of(&log, args.as_of).await?.0 } else { Told::default() };
     log.close().await;
     let (causes, failed) = told.causes();
     if let Some(wanted) = &args.collection {

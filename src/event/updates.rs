@@ -19,13 +19,8 @@ pub struct SourceUpdate {
     /// Its `version-release` now.
     #[schemars(with = "String")]
     pub new: SmolStr,
-    /// Number of packages that have it in their buildroots at distance 1, 2, 3, 4, and beyond. The
-    /// package of the same name does not count.
-    #[serde(default)]
-    pub dependents: [u32; 5],
-    /// Stands for the set of these packages: two updates with the same value are in the buildroots
-    /// of the same packages.
-    #[serde(default)]
+    /// Stands for the set of packages that have it in their buildroots, without the package of the
+    /// same name: two updates with the same value are in the buildroots of the same packages.
     pub buildroots: u64,
 }
 

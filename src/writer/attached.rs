@@ -174,10 +174,14 @@ impl Writer {
 
     /// Makes the attachment of verdicts. It says what differs from the present ones. The log alone
     /// decides which these are, so the attachment is the same after a restart.
-    pub(crate) async fn attachment_of(&mut self, index: usize, unit: UnitVerdicts) -> Result<Kept, LogError> {
+    pub(crate) fn attachment_of(
+        &self,
+        index: usize,
+        unit: UnitVerdicts,
+        present: Option<&Closures>,
+    ) -> Result<Kept, LogError> {
         let known = self.state.collections[index].arches.get(&unit.arch);
-        let base = known.and_then(|known| known.attachment.clone());
-        let before = self.present(index, &unit.arch).await?;
-        store(unit, base.as_deref().zip(before.as_deref())).map_err(broken)
+        let base = known.and_then(|known| known.attachment.as_deref());
+        store(unit, base.zip(present)).map_err(broken)
     }
 }

@@ -1,6 +1,7 @@
 //! Appends which updates came with a repository, and which are between a package's builds.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 use smol_str::{SmolStr, format_smolstr};
@@ -13,7 +14,7 @@ use crate::event::{
 };
 use crate::fold::{Evidence, EvidenceKind};
 use crate::log::LogError;
-use crate::model::{Name, Nvr, Outcome, RepoId, Seq};
+use crate::model::{BuildId, Name, Nvr, Outcome, RepoId, Seq, TaskId};
 
 /// Versions and distances (0: not reached) of source packages in a buildroot, by name.
 type Sources = BTreeMap<Name, (SmolStr, u8)>;
@@ -53,13 +54,13 @@ impl Writer {
             .map(|(source, new)| {
                 let known = arrived.get(&source).map(|a| a.version.clone()).filter(|known| *known != new);
                 let old = old.get(&source).cloned().or(known);
-                SourceUpdate { source, old, new, dependents: [0; 5], buildroots: 0 }
+                SourceUpdate { source, old, new, buildroots: 0 }
             })
             .collect();
         if updates.is_empty() {
             return;
         }
-        count_dependents(&mut updates, now);
+        note_buildroots(&mut updates, now);
         let (collection, hub, arch) = (self.collection_name(index), r.hub.clone(), now.arch.clone());
         let event = UpdatesArrived { collection, hub, repo_id: r.repo_id, arch, updates };
         self.push(event.into(), Source::Engine, Some(cause), Some(cause));
@@ -172,7 +173,7 @@ impl Writer {
         };
         let real = matches!(build.kind, EvidenceKind::Real(_));
         let exact = bases.tried(place).take(if real { 1 } else { usize::MAX });
-        let mut found: Option<(RepoId, std::sync::Arc<Closures>)> = None;
+        let mut found: Option<(RepoId, Arc<Closures>)> = None;
         for (at, digest) in exact {
             if let Some(closures) = self.closures_with(digest, package, build.names()).await? {
                 found = Some((at, closures));
@@ -220,7 +221,7 @@ impl Writer {
         };
         let (old, new) = (old.as_ref().unwrap_or(&nothing), new.as_ref().unwrap_or(&nothing));
         let mut list = Vec::new();
-        let names: std::collections::BTreeSet<&Name> = old.keys().chain(new.keys()).collect();
+        let names: BTreeSet<&Name> = old.keys().chain(new.keys()).collect();
         for source in names {
             let (was, is) = (old.get(source), new.get(source));
             let version = |of: Option<&(SmolStr, u8)>| of.map(|(version, _)| version.clone());
@@ -237,36 +238,24 @@ impl Writer {
     }
 }
 
-fn ids(kind: EvidenceKind) -> (Option<crate::model::TaskId>, Option<crate::model::BuildId>) {
+fn ids(kind: EvidenceKind) -> (Option<TaskId>, Option<BuildId>) {
     match kind {
         EvidenceKind::Scratch(task) => (Some(task), None),
         EvidenceKind::Real(build) => (None, Some(build)),
     }
 }
 
-/// Counts the packages that have each update in their buildroots. Cost: O(size of all closures).
-fn count_dependents(updates: &mut [SourceUpdate], unit: &UnitVerdicts) {
+/// Notes which packages have each update in their buildroots. Cost: O(size of all closures).
+fn note_buildroots(updates: &mut [SourceUpdate], unit: &UnitVerdicts) {
     let named = |(at, u): (usize, &SourceUpdate)| (format_smolstr!("{}-{}", u.source, u.new), at);
     let by_name: FxHashMap<SmolStr, usize> = updates.iter().enumerate().map(named).collect();
     let places: Vec<Option<usize>> = unit.built_from.iter().map(|nvr| by_name.get(nvr).copied()).collect();
     let mut hashers: Vec<blake3::Hasher> = updates.iter().map(|_| blake3::Hasher::new()).collect();
-    let mut near: BTreeMap<usize, u8> = BTreeMap::new();
     for (name, result) in &unit.sources {
-        let SourceVerdict::Ok { closure, distances, .. } = &result.verdict else { continue };
-        for (index, distance) in closure.iter().zip(distances.iter()) {
-            if let Some(Some(at)) = places.get(*index as usize) {
-                let known = near.entry(*at).or_insert(*distance);
-                *known = nearer(*known, *distance);
-            }
-        }
-        for (at, distance) in std::mem::take(&mut near) {
-            if let Some((update, hasher)) = updates.get_mut(at).zip(hashers.get_mut(at))
-                && update.source != *name
-            {
-                let class = usize::from(if distance == 0 { 5 } else { distance.min(5) }) - 1;
-                update.dependents[class] += 1;
-                hasher.update(name.as_bytes()).update(b"\n");
-            }
+        let SourceVerdict::Ok { closure, .. } = &result.verdict else { continue };
+        let found: BTreeSet<usize> = closure.iter().filter_map(|i| *places.get(*i as usize)?).collect();
+        for at in found.into_iter().filter(|at| updates[*at].source != *name) {
+            hashers[at].update(name.as_bytes()).update(b"\n");
         }
     }
     for (update, hasher) in updates.iter_mut().zip(hashers) {
@@ -321,7 +310,7 @@ fn nearer(a: u8, b: u8) -> u8 {
 
 /// Joins what differs on several architectures.
 fn joined(by_arch: Vec<(Name, Differing)>) -> (Vec<DifferingSource>, Vec<ArchDifference>) {
-    let all: std::collections::BTreeSet<DifferingSource> =
+    let all: BTreeSet<DifferingSource> =
         by_arch.iter().flat_map(|(_, (_, list))| list.iter().map(|(source, _)| source.clone())).collect();
     let all: Vec<DifferingSource> = all.into_iter().collect();
     let mut arches: Vec<ArchDifference> = Vec::new();

@@ -191,7 +191,7 @@ impl Writer {
         cause: Seq,
     ) -> Result<(), LogError> {
         let before = self.present(index, &unit.arch).await?;
-        let Kept { stored, content, closures } = self.attachment_of(index, unit).await?;
+        let Kept { stored, content, closures } = self.attachment_of(index, unit, before.as_deref())?;
         let attachment = Attachment::new(stored);
         let digest = attachment.digest.clone();
         self.keep(&digest, &closures);

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use smol_str::{SmolStr, ToSmolStr as _};
+
 use super::{ArchiveResolver, Loaded, SourcePackage};
 use crate::base::stage::stage;
 use crate::buildroot::repo_resolver::CannotResolve;
 use crate::buildroot::verdicts::{FORMAT, SolverCounts, SourceResult, SourceVerdict, UnitVerdicts, bounded};
-use smol_str::{SmolStr, ToSmolStr as _};
-
 use crate::model::{Name, Nvr};
 use crate::resolve::{Answers, BuildRequires, GroupVerdict, Mode, PkgId, Prepared, Resolution, solver_version};
 

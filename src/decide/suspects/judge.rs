@@ -4,7 +4,7 @@ use super::history::HITS;
 use super::index::{Entry, narrow};
 use super::maths::exp;
 use super::search::{Case, Search};
-use super::selectivity::{Selectivity, Sums};
+use super::selectivity::Sums;
 use super::text::{self, Signature};
 
 /// The most members that are told apart within one package.
@@ -67,11 +67,12 @@ impl Search<'_> {
     fn without(&self, entry: u32) -> ([f64; HITS], f64) {
         let e = &self.index.entries[entry as usize];
         let now = &self.now[e.supposed as usize];
-        match self.selectivity(e.supposed) {
-            Some(s) if self.model.ignore_others => Sums::ONE.without(&self.model, s, now.odds, e.class, [1.0; HITS]),
-            Some(s) => now.sums.without(&self.model, s, now.odds, e.class, self.ratio[entry as usize]),
-            None => ([0.0; HITS], 1.0),
-        }
+        let none = [1.0; HITS];
+        let (sums, ratio) = match self.model.ignore_others {
+            true => (&Sums::ONE, none),
+            false => (&now.sums, self.ratio[entry as usize]),
+        };
+        sums.without(&self.model, &self.selectivity, now.odds, e.class, ratio)
     }
 
     /// The weight of an entry that is no member: that the update breaks the package, relative to that it does not,
@@ -109,21 +110,13 @@ impl Search<'_> {
         &self.now[supposed as usize].active
     }
 
-    pub(crate) fn selectivity(&self, supposed: u32) -> Option<&Selectivity> {
-        let s = &self.index.supposed[supposed as usize];
-        self.selectivity[self.index.chains[s.chain as usize][s.from as usize] as usize].as_ref()
-    }
-
     /// Brings the scores up to date whose sums have changed.
     pub(crate) fn score_all(&mut self) {
         for supposed in std::mem::take(&mut self.touched) {
             if !self.now[supposed as usize].stale {
                 continue;
             }
-            let evidence = match self.selectivity(supposed) {
-                Some(s) => self.now[supposed as usize].sums.evidence(&self.model, s),
-                None => 0.0,
-            };
+            let evidence = self.now[supposed as usize].sums.evidence(&self.model, &self.selectivity);
             let now = &mut self.now[supposed as usize];
             // A coarse number: what cannot be told apart has the same.
             now.score = ((now.odds + evidence) * COARSE).floor() / COARSE;
@@ -191,14 +184,10 @@ impl Search<'_> {
                 continue;
             }
             self.ratio[number as usize] = ratio;
-            let s = &self.index.supposed[entry.supposed as usize];
-            let bad = self.index.chains[s.chain as usize][s.from as usize] as usize;
-            if let Some(selectivity) = &self.selectivity[bad] {
-                let now = &mut self.now[entry.supposed as usize];
-                now.sums.replace(selectivity, entry.class, old, ratio);
-                now.stale = true;
-                self.touched.push(entry.supposed);
-            }
+            let now = &mut self.now[entry.supposed as usize];
+            now.sums.replace(&self.selectivity, entry.class, old, ratio);
+            now.stale = true;
+            self.touched.push(entry.supposed);
         }
     }
 

@@ -105,7 +105,7 @@ pub(super) fn ln(x: f64) -> f64 {
 }
 
 /// `e` to the power of `x`; 0 below -700, and no more than e^700.
-#[allow(clippy::cast_possible_truncation, reason = "the exponent is between -1010 and 1010")]
+#[expect(clippy::cast_possible_truncation, reason = "the exponent is between -1010 and 1010")]
 pub(super) fn exp(x: f64) -> f64 {
     if x < -700.0 {
         return 0.0;

@@ -59,14 +59,8 @@ pub struct Ranked {
 ///
 /// The result depends on nothing but the arguments, and is the same on every machine.
 pub fn rank(evidence: &Evidence, model: &Model, which: Which) -> Vec<Ranked> {
-    rank_from(evidence, model, which, &[])
-}
-
-/// Ranks as [`rank()`] does, but starts the search with a set of bad updates. For measuring what the search misses.
-pub(super) fn rank_from(evidence: &Evidence, model: &Model, which: Which, start: &[u32]) -> Vec<Ranked> {
     let index = Index::new(evidence, model);
     let mut search = Search::new(evidence, &index, model);
-    search.start(|place| start.binary_search(&evidence.updates[place as usize].id).is_ok());
     search.run();
     let texts = text::texts(evidence, &index);
     if texts.iter().any(|t| !t.is_empty()) {
@@ -177,7 +171,7 @@ fn together(evidence: &Evidence, index: &Index, victims: &[u32], shares: &[(u32,
     out
 }
 
-#[allow(clippy::too_many_arguments)]
+#[expect(clippy::too_many_arguments, reason = "they are what one suspect follows from")]
 fn ranked(
     evidence: &Evidence,
     index: &Index,
@@ -216,7 +210,7 @@ fn ranked(
 }
 
 /// Rounds parts of 1 to thousandths that sum to 1000: the largest remainders are rounded up.
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a part is between 0 and 1")]
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a part is between 0 and 1")]
 fn thousandths(parts: &[f64]) -> Vec<u32> {
     let mut out: Vec<u32> = parts.iter().map(|p| (p.clamp(0.0, 1.0) * 1000.0) as u32).collect();
     let mut left = 1000_u32.saturating_sub(out.iter().sum());

@@ -49,7 +49,7 @@ pub(super) struct Search<'a> {
     pub model: Model,
     /// The tables.
     pub index: &'a Index,
-    pub(crate) selectivity: Vec<Option<Selectivity>>,
+    pub(crate) selectivity: Selectivity,
     pub(crate) now: Vec<Now>,
     pub(crate) packages: Vec<Package>,
     /// How much likelier a package's results are if the update breaks it, for each entry.
@@ -92,13 +92,11 @@ pub(super) struct Alternative {
 impl<'a> Search<'a> {
     /// Starts with no bad update.
     pub(super) fn new(evidence: &Evidence, index: &'a Index, model: &'a Model) -> Self {
-        let mut selectivity: Vec<Option<Selectivity>> = vec![None; evidence.updates.len()];
+        let selectivity = Selectivity::new(model);
         let mut now = Vec::with_capacity(index.supposed.len());
         for supposed in &index.supposed {
             let chain = &index.chains[supposed.chain as usize];
-            let bad = chain[supposed.from as usize] as usize;
-            let update = &evidence.updates[bad];
-            let selectivity = selectivity[bad].get_or_insert_with(|| Selectivity::new(model));
+            let update = &evidence.updates[chain[supposed.from as usize] as usize];
             let bad = if update.version_changed { model.bad_version } else { model.bad_release };
             let mut odds = ln(bad / (1.0 - bad));
             for _ in supposed.from + 1..supposed.to.min(narrow(chain.len())) {
@@ -107,7 +105,7 @@ impl<'a> Search<'a> {
             if (supposed.to as usize) < chain.len() {
                 odds += ln(model.repair);
             }
-            let sums = Sums::passed(model, selectivity, &supposed.passed);
+            let sums = Sums::passed(model, &selectivity, &supposed.passed);
             now.push(Now { odds, sums, score: 0.0, stale: true, member: false, active: Vec::new() });
         }
         let mut packages = Vec::new();
@@ -139,26 +137,6 @@ impl<'a> Search<'a> {
         }
         search.score_all();
         search
-    }
-
-    /// Starts from a set of updates instead of none, each with its likeliest repair. For measuring the search.
-    pub(super) fn start(&mut self, bad: impl Fn(u32) -> bool) {
-        let index = self.index;
-        let mut order: Vec<(u32, u32)> = (0..narrow(index.supposed.len()))
-            .map(|n| {
-                (index.chains[index.supposed[n as usize].chain as usize][index.supposed[n as usize].from as usize], n)
-            })
-            .filter(|x| bad(x.0))
-            .collect();
-        order.sort_unstable();
-        for group in order.chunk_by(|a, b| a.0 == b.0) {
-            let score = |n: u32| self.now[n as usize].score;
-            if let Some(best) = group.iter().max_by(|a, b| score(a.1).total_cmp(&score(b.1)))
-                && !self.overlaps(best.1)
-            {
-                self.add(best.1);
-            }
-        }
     }
 
     /// Finds the set.

@@ -162,7 +162,7 @@ impl<'a, 's> Sharing<'a, 's> {
     }
 
     /// Spreads the mass of a member over what could stand in its place.
-    #[allow(clippy::too_many_arguments)]
+    #[expect(clippy::too_many_arguments, reason = "they are the parts of one division")]
     fn spread(
         &self,
         package: usize,

@@ -9,70 +9,14 @@ use super::told::{Collected, Compared};
 use super::{FailedBuild, NoUpdate, Suspected, Updated};
 use crate::decide::suspects::{Build, Change, Evidence, Facts, Model, Suspect, Update, Which, rank};
 use crate::event::DifferingSource;
-use crate::model::{Name, RepoId, TaskId, Timestamp};
+use crate::model::{Name, RepoId, Timestamp};
 
-/// A suspect with its names.
-#[derive(Clone, Debug)]
-pub(super) struct NamedSuspect {
-    pub(super) update: Updated,
-    pub(super) together: Vec<String>,
-    pub(super) repo: Option<RepoId>,
-    pub(super) share: u32,
-    pub(super) evidence: Vec<String>,
-}
-
-impl NamedSuspect {
-    /// Returns what tells it from other suspects of one collection.
-    pub(super) fn key(&self) -> (&Updated, Option<RepoId>) {
-        (&self.update, self.repo)
-    }
-
-    /// Returns the new source package, or says that the old one is gone.
-    pub(super) fn known_by(&self) -> String {
-        match (&self.update.source, &self.update.was) {
-            (Some(source), _) => source.clone(),
-            (None, Some(was)) => format!("{was} is gone"),
-            (None, None) => String::new(),
-        }
-    }
-}
-
-/// A failed build with its suspects.
+/// A failed build, with the event that compared it.
 #[derive(Clone, Debug)]
 pub(super) struct Failed {
     pub(super) seq: u64,
     pub(super) at: Timestamp,
-    pub(super) since_good: bool,
-    package: Name,
-    task: TaskId,
-    source: SmolStr,
-    repo: RepoId,
-    good_repo: Option<RepoId>,
-    pub(super) suspects: Vec<NamedSuspect>,
-    none: NoUpdate,
-}
-
-impl Failed {
-    pub(super) fn shown(self, collection: &Name) -> FailedBuild {
-        let suspects = self.suspects.into_iter().map(|s| Suspected {
-            update: s.update,
-            together: s.together,
-            repo: s.repo,
-            share: s.share,
-            evidence: s.evidence,
-        });
-        FailedBuild {
-            collection: collection.clone(),
-            source: format!("{}-{}", self.package, self.source),
-            package: self.package,
-            task: self.task,
-            repo: self.repo,
-            good_repo: self.good_repo,
-            suspects: suspects.collect(),
-            none: self.none,
-            since_good: self.since_good,
-        }
-    }
+    pub(super) build: FailedBuild,
 }
 
 /// Failures of a package without a good build between them.
@@ -118,27 +62,25 @@ impl Collected {
     /// Returns the updates of the same repository that are in the buildroots of exactly the same
     /// packages.
     pub(super) fn together(&self, source: &str, repo: RepoId) -> Vec<String> {
-        let is =
-            |a: &&super::told::Arrival| a.repo == repo && nvr(&a.source, a.new.as_ref()).as_deref() == Some(source);
-        let Some(own) = self.arrivals.iter().find(is).and_then(|a| a.buildroots) else { return Vec::new() };
-        let same = self.arrivals.iter().filter(|a| a.repo == repo && a.buildroots == Some(own));
-        same.filter_map(|a| nvr(&a.source, a.new.as_ref())).filter(|other| other != source).collect()
+        let came = || self.arrivals.iter().filter(|a| a.repo == repo).map(|a| (nvr(&a.source, &a.new), a.buildroots));
+        let Some((_, own)) = came().find(|(name, _)| name == source) else { return Vec::new() };
+        came().filter(|(name, buildroots)| *buildroots == own && name != source).map(|(name, _)| name).collect()
     }
 
     /// Ranks the suspects of all failed builds. The runs are sorted by package, then in their order.
-    pub(super) fn runs(&self) -> Vec<Run> {
+    pub(super) fn runs(&self, collection: &Name) -> Vec<Run> {
         let mut builds: Vec<&Compared> = self.builds.iter().collect();
         builds.sort_by_key(|b| b.began);
         let mut numbers = Numbers::default();
         for arrival in &self.arrivals {
             let source = numbers.source(&arrival.source);
-            let (old, new) = (arrival.old.as_ref(), arrival.new.as_ref());
+            let (old, new) = (arrival.old.as_ref(), Some(&arrival.new));
             numbers.updates.push(Update {
                 id: number(numbers.updates.len()),
                 source,
                 repo: self.place(arrival.repo),
                 version_changed: is_new_version(old, new),
-                buildroots: arrival.buildroots,
+                buildroots: Some(arrival.buildroots),
             });
             numbers.named.push((&arrival.source, old, new, Some(arrival.repo)));
         }
@@ -176,18 +118,18 @@ impl Collected {
             let Some((suspects, none)) = by_build.remove(&number(at)) else { continue };
             let suspects = suspects.iter().map(|s| named(s, &b.package, &numbers)).collect();
             let Some(task) = b.task_id else { continue };
-            let failed = Failed {
-                seq: compared.seq.get(),
-                at: compared.at,
-                since_good: false,
+            let build = FailedBuild {
+                collection: collection.clone(),
                 package: b.package.clone(),
                 task,
-                source: b.source.clone(),
+                source: nvr(&b.package, &b.source),
                 repo: b.repo_id,
                 good_repo: b.good.as_ref().map(|good| good.repo_id),
                 suspects,
                 none,
+                since_good: false,
             };
+            let failed = Failed { seq: compared.seq.get(), at: compared.at, build };
             match of.last_mut().filter(|run| run.ended.is_none()) {
                 Some(open) => open.failed.push(failed),
                 None => of.push(Run { package: b.package.clone(), failed: vec![failed], ended: None }),
@@ -195,7 +137,7 @@ impl Collected {
         }
         let mut all: Vec<Run> = runs.into_values().flatten().collect();
         for run in all.iter_mut().filter(|run| run.ended.is_none()) {
-            run.failed.iter_mut().for_each(|failed| failed.since_good = true);
+            run.failed.iter_mut().for_each(|failed| failed.build.since_good = true);
         }
         all
     }
@@ -248,12 +190,13 @@ impl Collected {
     }
 }
 
-fn nvr(name: &str, version: Option<&SmolStr>) -> Option<String> {
-    version.map(|version| format!("{name}-{version}"))
+fn nvr(name: &str, version: &str) -> String {
+    format!("{name}-{version}")
 }
 
-fn named(s: &Suspect, package: &Name, numbers: &Numbers<'_>) -> NamedSuspect {
+fn named(s: &Suspect, package: &Name, numbers: &Numbers<'_>) -> Suspected {
     let of = |id: u32| numbers.named.get(id as usize);
+    let nvr = |name: &str, version: Option<&SmolStr>| version.map(|version| nvr(name, version));
     let new = |id: u32| of(id).and_then(|(name, _, new, _)| nvr(name, *new));
     let (update, repo) = match of(s.update) {
         Some((name, old, new, repo)) => (Updated { source: nvr(name, *new), was: nvr(name, *old) }, *repo),
@@ -261,7 +204,7 @@ fn named(s: &Suspect, package: &Name, numbers: &Numbers<'_>) -> NamedSuspect {
     };
     let together = s.together.iter().filter_map(|id| new(*id)).collect();
     let evidence = sentences(&s.facts, package, repo, s.facts.repaired_by.and_then(new));
-    NamedSuspect { update, together, repo, share: s.share, evidence }
+    Suspected { update, together, repo, share: s.share, evidence }
 }
 
 /// Says what speaks for a suspect.

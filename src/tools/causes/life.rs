@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::builds::{NamedSuspect, Run};
+use super::builds::Run;
 use super::spells::{Key, Named, Spell};
 use super::told::{Collected, Told};
-use super::{BROKE, BrokenPackage, Cause, CauseKind, FailedBuild, Updated};
+use super::{BROKE, BrokenPackage, Cause, CauseKind, FailedBuild, Suspected, Updated};
 use crate::model::{Name, Timestamp};
 
 /// Returns the causes that events name.
@@ -78,11 +78,11 @@ impl Told {
         let (mut causes, mut failed) = (Vec::new(), Vec::new());
         for (name, of) in &self.collections {
             let mut own = named(name, of);
-            let runs = of.runs();
+            let runs = of.runs(name);
             own.extend(builds(name, of, &runs));
             own.sort_by(|a, b| (a.since, &a.id).cmp(&(b.since, &b.id)));
             causes.append(&mut own);
-            failed.extend(runs.into_iter().flat_map(|run| run.failed).map(|one| one.shown(name)));
+            failed.extend(runs.into_iter().flat_map(|run| run.failed).map(|one| one.build));
         }
         failed.sort_by(|a, b| (&a.collection, a.task).cmp(&(&b.collection, b.task)));
         (causes, failed)
@@ -93,15 +93,15 @@ impl Told {
 /// run, with all packages that it has a share of.
 fn builds(collection: &Name, of: &Collected, runs: &[Run]) -> Vec<Cause> {
     struct Found<'a> {
-        suspect: &'a NamedSuspect,
+        suspect: &'a Suspected,
         at: Timestamp,
         packages: Vec<BrokenPackage>,
     }
     let mut found: BTreeMap<Key, Found<'_>> = BTreeMap::new();
     for run in runs {
         let Some(last) = run.failed.last() else { continue };
-        for suspect in last.suspects.iter().filter(|s| s.share > 0) {
-            let first = run.failed.iter().find(|f| f.suspects.iter().any(|s| s.key() == suspect.key()));
+        for suspect in last.build.suspects.iter().filter(|s| s.share > 0) {
+            let first = run.failed.iter().find(|f| f.build.suspects.iter().any(|s| s.key() == suspect.key()));
             let first = first.unwrap_or(last);
             let (what, repo) = (suspect.known_by(), suspect.repo);
             let key = Key { kind: CauseKind::Build, what, repo };

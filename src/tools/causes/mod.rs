@@ -54,6 +54,22 @@ pub struct Suspected {
     pub evidence: Vec<String>,
 }
 
+impl Suspected {
+    /// Returns what tells it from other suspects of one collection.
+    fn key(&self) -> (&Updated, Option<RepoId>) {
+        (&self.update, self.repo)
+    }
+
+    /// Returns the new source package, or says that the old one is gone.
+    fn known_by(&self) -> String {
+        match (&self.update.source, &self.update.was) {
+            (Some(source), _) => source.clone(),
+            (None, Some(was)) => format!("{was} is gone"),
+            (None, None) => String::new(),
+        }
+    }
+}
+
 /// The shares that no update has, in thousandths.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
 pub struct NoUpdate {

@@ -16,10 +16,10 @@ use crate::model::{Hub, Name, RepoId, Seq, TaskId, Timestamp};
 pub(super) struct Arrival {
     pub(super) source: Name,
     pub(super) old: Option<SmolStr>,
-    pub(super) new: Option<SmolStr>,
+    pub(super) new: SmolStr,
     pub(super) repo: RepoId,
-    /// Stands for the packages with it in their buildroots, on all architectures. `None` if not known.
-    pub(super) buildroots: Option<u64>,
+    /// Stands for the packages with it in their buildroots, on all architectures.
+    pub(super) buildroots: u64,
 }
 
 /// A build that was compared with the last good one before it.
@@ -48,21 +48,21 @@ pub(super) struct Collected {
 #[derive(Clone, Debug, Default)]
 pub struct Told {
     pub(super) collections: BTreeMap<Name, Collected>,
-    /// Tracked packages that exist now, by collection.
-    pub(super) present: BTreeMap<Name, Vec<Name>>,
 }
 
-/// Reads the log up to `until`, or to its end. Cost: that of folding it.
+/// Reads the log up to `until`, or to its end. Also returns the state there. Cost: that of folding
+/// it.
 ///
 /// # Errors
 /// Fails like [`folding::from_start`].
-pub async fn read(log: &impl EventLog, until: Option<Seq>, progress: &mut dyn FnMut(Seq)) -> Result<Told, LogError> {
+pub async fn read(
+    log: &impl EventLog,
+    until: Option<Seq>,
+    progress: &mut dyn FnMut(Seq),
+) -> Result<(Told, State), LogError> {
     let mut told = Told::default();
     let state = folding::fold(log, until, progress, &mut |state, e| told.see(state, e)).await?;
-    for (name, c) in &state.collections {
-        told.present.insert(name.clone(), c.packages.keys().cloned().collect());
-    }
-    Ok(told)
+    Ok((told, state))
 }
 
 impl Told {
@@ -127,10 +127,7 @@ impl Told {
     }
 
     fn of(&mut self, collection: &Name) -> &mut Collected {
-        if !self.collections.contains_key(collection) {
-            self.collections.insert(collection.clone(), Collected::default());
-        }
-        self.collections.get_mut(collection).expect("it was just put there")
+        self.collections.entry(collection.clone()).or_default()
     }
 }
 
@@ -146,16 +143,16 @@ impl Collected {
             let same = known.and_then(|at| self.arrivals.get_mut(at)).filter(|a| a.repo == u.repo_id);
             if let Some(same) = same {
                 // Another architecture of the same repository.
-                same.buildroots = same.buildroots.map(|own| own.rotate_left(1) ^ update.buildroots);
+                same.buildroots = same.buildroots.rotate_left(1) ^ update.buildroots;
                 continue;
             }
             self.by_version.entry(key).or_default().push(self.arrivals.len());
             self.arrivals.push(Arrival {
                 source: update.source.clone(),
                 old: update.old.clone(),
-                new: Some(update.new.clone()),
+                new: update.new.clone(),
                 repo: u.repo_id,
-                buildroots: Some(update.buildroots),
+                buildroots: update.buildroots,
             });
         }
     }
@@ -165,12 +162,5 @@ impl Collected {
     pub(super) fn place(&self, repo: RepoId) -> u32 {
         let known = self.places.get(&repo).copied();
         known.or_else(|| self.places.range(..repo).next_back().map(|(_, place)| *place)).unwrap_or(0)
-    }
-}
-
-impl Told {
-    /// Returns the names of all packages of all collections.
-    pub fn packages(&self) -> impl Iterator<Item = &str> {
-        self.present.values().flatten().map(Name::as_str)
     }
 }
