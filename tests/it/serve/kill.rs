@@ -133,7 +133,8 @@ enum Place {
 enum Until {
     /// A call is at the gate.
     Gate(Gate),
-    /// The log has this many further events.
+    /// The log has this many further events, or there is nothing more to come: how many events a
+    /// round has depends on where the kills before it fell.
     Events(u64),
     /// The log has a new decision.
     Decided,
@@ -210,11 +211,12 @@ async fn run(live: &mut Live, ledger: &mut Ledger, until: Until) {
             let reached = async {
                 loop {
                     ledger.read_on(&log).await;
+                    let quiet = ledger.requested.len() > begin.1 && ledger.open().next().is_none();
                     let done = match &log_says {
-                        Until::Events(n) => number(ledger.head) >= number(begin.0) + n,
+                        Until::Events(n) => quiet || number(ledger.head) >= number(begin.0) + n,
                         Until::Decided => ledger.requested.len() > begin.1,
-                        Until::Submitted(n) => ledger.submitted.len() >= begin.2 + n,
-                        _ => ledger.requested.len() > begin.1 && ledger.open().next().is_none(),
+                        Until::Submitted(n) => quiet || ledger.submitted.len() >= begin.2 + n,
+                        _ => quiet,
                     };
                     if done {
                         return;
