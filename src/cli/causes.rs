@@ -7,17 +7,19 @@ use clap::Args;
 use indicatif::ProgressBar;
 
 use super::as_of::AsOf;
-use super::open::{known_collection, point, reading};
+use super::open::{known_collection, point, reading, state_as_of};
 use super::out::colours;
 use super::render::Table;
 use super::{CliError, DbArgs, Done};
+use crate::decide::causes::FailedBuild;
 use crate::fold::State;
 use crate::log::{AnyLog, EventLog};
 use crate::model::Name;
 use crate::model::counted::and_more;
 use crate::model::nearest::did_you_mean;
-use crate::tools::causes::{Cause, FailedBuild, Told, read};
-use crate::view::text::one_line;
+use crate::tools::causes::{Cause, Told, read};
+use crate::view::broken::since_good;
+use crate::view::text::{one_line, percent};
 
 /// Largest number of names before `and N more`.
 const NAMES_SHOWN: usize = 12;
@@ -150,7 +152,7 @@ pub(super) async fn cause(args: &CauseArgs) -> Done {
     let mut table = Table::new(&["package", "share", "since event", "until event"]);
     for p in &cause.packages {
         let until = p.until.map_or_else(|| "still broken".to_owned(), |until| until.to_string());
-        table.row(None, vec![p.name.to_string(), share(p.share), p.since.to_string(), until]);
+        table.row(None, vec![p.name.to_string(), percent(p.share), p.since.to_string(), until]);
     }
     writeln!(out)?;
     write!(out, "{}", table.render(colours(), 2))?;
@@ -176,26 +178,44 @@ fn evidence(cause: &Cause, failed: &[FailedBuild]) -> Vec<String> {
                 "{}, task {}: {} of its failure; {why}",
                 failed.package,
                 failed.task,
-                share(suspect.share)
+                percent(suspect.share)
             ));
         }
     }
     said
 }
 
+impl SuspectsArgs {
+    /// Returns the state, and the failed builds: those of runs that last from the state alone, all
+    /// from the whole log.
+    async fn failed(&self) -> Result<(State, Vec<FailedBuild>), CliError> {
+        if self.all {
+            let (told, state) = self.asked.told().await?;
+            return Ok((state, told.causes().1));
+        }
+        let log = reading(&self.asked.db.db).await?;
+        let (state, _) = state_as_of(&log, self.asked.as_of).await?;
+        log.close().await;
+        if let Some(wanted) = &self.asked.collection {
+            known_collection(&state, wanted)?;
+        }
+        let wanted = state.collections.iter().filter(|(name, _)| self.asked.is_wanted(name));
+        let mut failed: Vec<FailedBuild> = wanted.flat_map(|(name, c)| since_good(name, &c.history)).collect();
+        failed.sort_by(|a, b| (&a.collection, a.task).cmp(&(&b.collection, b.task)));
+        Ok((state, failed))
+    }
+}
+
 pub(super) async fn suspects(args: &SuspectsArgs) -> Done {
-    let (told, state) = args.asked.told().await?;
+    let (state, mut failed) = args.failed().await?;
     if let Some(wanted) = &args.package
         && !state.collections.values().any(|c| c.packages.contains_key(wanted.as_str()))
     {
         let hint = did_you_mean(wanted, state.collections.values().flat_map(|c| c.packages.keys().map(Name::as_str)));
         return Err(CliError::Rejected(format!("find package `{wanted}`{hint}")));
     }
-    let (_, mut failed) = told.causes();
     failed.retain(|f| {
-        args.asked.is_wanted(&f.collection)
-            && args.package.as_deref().is_none_or(|wanted| wanted == f.package)
-            && (args.all || f.since_good)
+        args.asked.is_wanted(&f.collection) && args.package.as_deref().is_none_or(|wanted| wanted == f.package)
     });
     let mut out = crate::cli::out::stdout().lock();
     if args.asked.json {
@@ -217,14 +237,14 @@ fn of_build(f: &FailedBuild, out: &mut impl Write) -> std::io::Result<()> {
     for s in f.suspects.iter().take(SUSPECTS_SHOWN).filter(|s| s.share >= SHARE_SHOWN) {
         let name = s.update.source.as_deref().unwrap_or("a source package that is gone");
         let was = s.update.was.as_ref().map_or_else(String::new, |was| format!(" (was {was})"));
-        writeln!(out, "  {:>5}  {name}{was}{}", share(s.share), other_names(&s.together))?;
+        writeln!(out, "  {:>5}  {name}{was}{}", percent(s.share), other_names(&s.together))?;
         for sentence in &s.evidence {
             writeln!(out, "         {sentence}")?;
         }
     }
     for (n, what) in [(f.none.own, "the package itself"), (f.none.chance, "chance")] {
         if n >= SHARE_SHOWN {
-            writeln!(out, "  {:>5}  {what}", share(n))?;
+            writeln!(out, "  {:>5}  {what}", percent(n))?;
         }
     }
     Ok(())
@@ -235,11 +255,6 @@ fn other_names(together: &[String]) -> String {
         [] => String::new(),
         some => format!(", or {}, which came with it", some.join(", ")),
     }
-}
-
-/// Writes thousandths as percent.
-fn share(thousandths: u32) -> String {
-    format!("{} %", (thousandths + 5) / 10)
 }
 
 fn people(c: &Cause, out: &mut impl Write) -> std::io::Result<()> {

@@ -2,20 +2,20 @@
 
 use std::io::Write;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use super::as_of::AsOf;
 use super::open::{known_collection, reading, state_as_of};
 use super::{CliError, DbArgs, Done};
 use crate::decide::Policy;
 use crate::log::{EventLog, LogError, trail};
+use crate::model::Name;
 use crate::model::nearest::did_you_mean;
-use crate::model::{Name, PackageState};
-use crate::tools::causes::{Cause, CauseKind, FailedBuild, Suspected, Told, Updated};
 use crate::view::answer::{self, Answer};
+use crate::view::broken::{Broken, since_good};
 use crate::view::package::{self as package_view, PackageView};
 use crate::view::text::{one_line, points};
 use clap::Args;
-use serde::Serialize;
 
 /// Largest number of suspects that are printed without --json.
 const SUSPECTS_SHOWN: usize = 3;
@@ -50,14 +50,12 @@ pub(super) async fn run(args: &WhyArgs) -> Done {
     let queue = answer::queue(&state, now, &policy);
     let mut answers = Vec::new();
     for (cname, c) in state.collections.iter().filter(|(n, _)| wanted(n)) {
-        let Some(answer) = answer::answer(&state, &queue, (cname, c), &args.package) else { continue };
+        let failed = || Arc::new(since_good(cname, &c.history));
+        let Some(answer) = answer::answer(&state, &queue, (cname, c), &args.package, failed) else { continue };
         let events = trail::newest_with_causes(&log, &answer.subject(), state.seq, answer::STEPS).await?;
         answers.push(answer.with_trail(&events).map_err(LogError::from)?);
     }
-    let broken = answers.iter().any(|a| a.is_broken());
-    let told = if broken { super::causes::as_of(&log, args.as_of).await?.0 } else { Told::default() };
     log.close().await;
-    let (causes, failed) = told.causes();
     if let Some(wanted) = &args.collection {
         known_collection(&state, wanted)?;
     }
@@ -69,84 +67,27 @@ pub(super) async fn run(args: &WhyArgs) -> Done {
     }
     let mut out = crate::cli::out::stdout().lock();
     for a in &answers {
-        let broken = Broken::of(a, &causes, &failed);
         if args.json {
-            writeln!(out, "{}", serde_json::to_string(&Whole { answer: a, broken }).expect("an answer is valid JSON"))?;
+            writeln!(out, "{}", serde_json::to_string(a).expect("an answer is valid JSON"))?;
         } else {
             people(a, &mut out)?;
-            broken.people(&mut out)?;
+            broken(&a.broken, &mut out)?;
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// The answer with what broke the package.
-#[derive(Serialize)]
-struct Whole<'a> {
-    #[serde(flatten)]
-    answer: &'a Answer,
-    #[serde(flatten)]
-    broken: Broken<'a>,
-}
-
-/// What broke a package, if it is broken.
-#[derive(Serialize)]
-struct Broken<'a> {
-    collection: &'a Name,
-    cause: Option<CauseShare<'a>>,
-    /// The suspects of its newest failed build.
-    suspects: &'a [Suspected],
-}
-
-/// A cause and its share in what is broken.
-#[derive(Serialize)]
-struct CauseShare<'a> {
-    id: &'a str,
-    update: &'a Updated,
-    share: u32,
-    #[serde(skip)]
-    what: &'a str,
-}
-
-impl<'a> Broken<'a> {
-    fn of(a: &'a Answer, causes: &'a [Cause], failed: &'a [FailedBuild]) -> Self {
-        let (collection, package) = (&a.why.collection, &a.why.package);
-        let unresolved = a.why.state == PackageState::Unresolved;
-        let failing = a.why.state == PackageState::Failing;
-        let kinds: &[CauseKind] = match (unresolved, failing) {
-            (true, _) => &[CauseKind::Resolution],
-            (_, true) => &[CauseKind::Build],
-            _ => &[],
-        };
-        let now = |c: &'a Cause| {
-            let of = c.broken_now().find(|p| p.name == *package)?;
-            Some(CauseShare { id: &c.id, update: &c.update, share: of.share, what: &c.what })
-        };
-        let ours = causes.iter().filter(|c| c.collection == *collection && kinds.contains(&c.kind));
-        let cause = ours.filter_map(now).max_by_key(|c| c.share);
-        let newest = failed
-            .iter()
-            .rev()
-            .find(|f| failing && f.since_good && (&f.collection, &f.package) == (collection, package));
-        Self { collection, cause, suspects: newest.map_or(&[], |f| &f.suspects) }
+/// Says what broke the package.
+fn broken(broken: &Broken, out: &mut impl Write) -> std::io::Result<()> {
+    if let Some(cause) = &broken.cause {
+        let what = one_line(&cause.what, 160);
+        writeln!(out, "  broken by {}: {what} (`koschei cause {}`)", cause.update, cause.id)?;
     }
-
-    fn people(&self, out: &mut impl Write) -> std::io::Result<()> {
-        if let Some(cause) = &self.cause {
-            writeln!(
-                out,
-                "  broken by {}: {} (`koschei cause {}`)",
-                cause.update,
-                one_line(cause.what, 160),
-                cause.id
-            )?;
-        }
-        for s in self.suspects.iter().take(SUSPECTS_SHOWN).filter(|s| s.share > 0) {
-            let why = s.evidence.first().map_or("", String::as_str);
-            writeln!(out, "  suspect, {} of 1000: {}; {why}", s.share, s.update)?;
-        }
-        Ok(())
+    for s in broken.suspects.iter().take(SUSPECTS_SHOWN).filter(|s| s.share > 0) {
+        let why = s.evidence.first().map_or("", String::as_str);
+        writeln!(out, "  suspect, {} of 1000: {}; {why}", s.share, s.update)?;
     }
+    Ok(())
 }
 
 fn people(a: &Answer, out: &mut impl Write) -> std::io::Result<()> {

@@ -10,6 +10,7 @@
 //! reads a clock or calls a hub.
 
 pub mod arches;
+pub mod causes;
 pub mod command;
 pub mod eligibility;
 pub mod faults;

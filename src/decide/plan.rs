@@ -268,6 +268,7 @@ mod tests {
                 group_repo: None,
                 problems: Vec::new(),
                 explained: None,
+                causes: Vec::new(),
                 group_good: None,
                 examined: false,
                 corrected: Vec::new(),

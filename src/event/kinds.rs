@@ -145,6 +145,7 @@ kinds! {
         UpdatesArrived = "updates_arrived" v 1;
         BuildCompared = "build_compared" v 1;
         CausesFound = "causes_found" v 1;
+        SuspectsRanked = "suspects_ranked" v 1;
         EvaluationMade = "evaluation_made" v 1;
         RebuildRequested = "rebuild_requested" v 1;
         RebuildSubmitted = "rebuild_submitted" v 1;
@@ -241,6 +242,7 @@ impl Event {
             Self::BuildrootResolved(e) => collection_subject(&e.collection, None),
             Self::UpdatesArrived(e) => collection_subject(&e.collection, None),
             Self::CausesFound(e) => collection_subject(&e.collection, None),
+            Self::SuspectsRanked(e) => collection_subject(&e.collection, None),
             Self::BuildrootBroken(e) => collection_subject(&e.collection, None),
             Self::CollectionStateChanged(e) => collection_subject(&e.collection, None),
             Self::CollectionCreated(e) => collection_subject(&e.collection, None),
@@ -348,6 +350,10 @@ impl fmt::Display for Event {
                     Some(why) => write!(f, "causes not known: {why}"),
                     None => write!(f, "{causes} causes"),
                 }
+            }
+            Self::SuspectsRanked(e) => {
+                let (packages, updates) = (e.packages.len(), e.updates.len());
+                write!(f, "suspects of {packages} failed builds in {}: {updates} updates", e.collection)
             }
             Self::BuildCompared(e) => {
                 let (result, n) = (if e.passed { "passed" } else { "failed" }, e.updates.len());

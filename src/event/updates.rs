@@ -199,3 +199,69 @@ impl CausesFound {
     /// Stands for the build group among packages.
     pub const GROUP: &str = "*";
 }
+
+/// An update that may have made builds fail.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct SuspectedUpdate {
+    /// The new source package as `name-version-release`. Absent if it is gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// The one before. Absent if there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub was: Option<String>,
+    /// The repository that brought it. Absent if it is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repo_id: Option<RepoId>,
+    /// New source packages of the same repository that nothing tells apart from it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub together: Vec<String>,
+}
+
+impl SuspectedUpdate {
+    /// Returns what it is known by: the new source package, or that the old one is gone; and the
+    /// repository.
+    pub fn known_by(&self) -> (String, Option<RepoId>) {
+        let what = match (&self.source, &self.was) {
+            (Some(source), _) => source.clone(),
+            (None, Some(was)) => format!("{was} is gone"),
+            (None, None) => String::new(),
+        };
+        (what, self.repo_id)
+    }
+}
+
+/// The suspects of a package's newest failed build. Shares are thousandths.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct PackageSuspects {
+    /// The package.
+    pub package: Name,
+    /// The `build` task that failed.
+    pub task_id: TaskId,
+    /// Indexes into the event's `updates`, and shares; surest first. Slight ones are left out.
+    pub suspects: Vec<(u32, u32)>,
+    /// The share of the package itself.
+    pub own: u32,
+    /// The share of chance.
+    pub chance: u32,
+}
+
+/// The judgement changed on which updates made builds fail.
+///
+/// It follows from the compared builds and arrived updates before it. Only packages are named whose
+/// suspects are others than before, or have other shares by [`Self::MATTERS`] or more.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct SuspectsRanked {
+    /// The collection.
+    pub collection: Name,
+    /// Version of the rules of the ranking. Other rules may give other shares.
+    pub rules: u32,
+    /// The updates.
+    pub updates: Vec<SuspectedUpdate>,
+    /// The packages, by name.
+    pub packages: Vec<PackageSuspects>,
+}
+
+impl SuspectsRanked {
+    /// A share, in thousandths, whose change is worth an event.
+    pub const MATTERS: u32 = 50;
+}

@@ -7,7 +7,8 @@ use smol_str::SmolStr;
 
 use super::Map;
 use super::arch::Allowed;
-use super::package::Package;
+use super::history::UpdateHistory;
+use super::package::{FoundCause, Package};
 use super::refusal::Refusal;
 use crate::event::{CollectionSettings, DependencyMove};
 use crate::model::arch::{self, canonical};
@@ -38,6 +39,9 @@ pub struct ArchResolution {
     /// Stands for the reasons ([`super::stands_for`]) whose causes were looked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub explained: Option<u64>,
+    /// What made the build group not installable, if it was found out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub causes: Vec<FoundCause>,
     /// The last repository in which the build group could be installed, while it cannot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group_good: Option<RepoId>,
@@ -100,6 +104,9 @@ pub struct Collection {
     /// Source packages of which another version came into buildroots, and with which repository.
     #[serde(default)]
     pub arrived: Map<Name, Arrived>,
+    /// What the suspects of failed builds follow from.
+    #[serde(default)]
+    pub history: UpdateHistory,
     /// The collection's packages by name.
     pub packages: Map<Name, Package>,
     /// Number of rebuilds that are running or about to run.
@@ -126,6 +133,7 @@ impl Collection {
             moves: IndexSet::default(),
             moves_live: 0,
             arrived: Map::default(),
+            history: UpdateHistory::default(),
             packages: Map::default(),
             running: 0,
             resolved_at: None,
@@ -193,6 +201,7 @@ impl Collection {
             group_repo: None,
             problems: Vec::new(),
             explained: None,
+            causes: Vec::new(),
             group_good: None,
             examined: false,
             corrected: Vec::new(),

@@ -8,7 +8,8 @@
 //! Each entity has a module: [`tag`], [`build`], [`repo`], [`task`], [`collection`] and
 //! [`package`]. [`resolution`] folds verdicts. [`evidence`] keeps a package's builds and what each
 //! says about the package. [`sources`] decides which of its sources counts, and [`tracked`] which
-//! packages are resolved. [`digest`] computes a digest of the state, [`snapshot`] writes it to
+//! packages are resolved. [`history`] keeps what suspects follow
+//! from. [`digest`] computes a digest of the state, [`snapshot`] writes it to
 //! bytes, and [`spacing`] says of which events. [`hub_facts`] derives what a hub should be asked for.
 
 mod announced;
@@ -19,6 +20,7 @@ mod columns;
 mod config;
 pub mod digest;
 pub mod evidence;
+pub mod history;
 pub mod hub_facts;
 pub mod package;
 mod rebuilds;
@@ -39,7 +41,8 @@ pub use announced::Announced;
 pub use build::{Build, RecordedBuildroot};
 pub use collection::{ArchResolution, Arrived, Collection};
 pub use evidence::{Evidence, EvidenceKind};
-pub use package::{ArchVerdict, Declined, Latest, Package, Sighting, stands_for};
+pub use history::{Arrival, ComparedBuild, UpdateHistory};
+pub use package::{ArchVerdict, Declined, FoundCause, Latest, Package, Sighting, Suspects, stands_for};
 pub use refusal::Refusal;
 pub use repo::Repo;
 pub use state::{AdoptedPolicy, Cancelled, HubState, OpenRebuild, Standing, State, Touched};

@@ -6,9 +6,11 @@ use smol_str::SmolStr;
 use super::announced::Announced;
 use super::arch::Allowed;
 use super::evidence::{Evidence, EvidenceKind};
-use crate::event::{DependencyMove, Event, PriorityKind, RebuildInputs, findings, hub_facts, observations, words};
+use crate::event::{
+    DependencyMove, Event, PriorityKind, RebuildInputs, SuspectedUpdate, findings, hub_facts, observations, words,
+};
 use crate::model::arch::ArchOverride;
-use crate::model::{BuildId, Name, Outcome, PackageState, RebuildId, RepoId, Timestamp};
+use crate::model::{BuildId, Name, Outcome, PackageState, RebuildId, RepoId, Seq, TaskId, Timestamp};
 
 /// The newest tagged build of a package in the collection's dest tag.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -44,10 +46,9 @@ pub struct ArchVerdict {
     /// Stands for the problem ([`stands_for`]) whose causes were looked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub explained: Option<u64>,
-    /// What made the dependencies not installable, if it was found out: what each cause is known by
-    /// ([`crate::event::ResolutionCause::known_by`]), and the repository that brought it.
+    /// What made the dependencies not installable, if it was found out, the first cause first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub causes: Vec<(SmolStr, RepoId)>,
+    pub causes: Vec<FoundCause>,
     /// The last repository in which the dependencies could be installed, while they cannot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub good: Option<RepoId>,
@@ -62,6 +63,47 @@ pub struct ArchVerdict {
     /// prediction for that repository.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub truth: bool,
+}
+
+/// A change that made a package or the build group not installable.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct FoundCause {
+    /// What it is known by ([`crate::event::ResolutionCause::known_by`]).
+    pub known_by: SmolStr,
+    /// The new source package as `name-version-release`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<SmolStr>,
+    /// The one before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub was: Option<SmolStr>,
+    /// The repository that brought it.
+    pub repo: RepoId,
+    /// Whether the build group leads to it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub in_group: bool,
+    /// What changed and what that means, in words.
+    pub what: Box<str>,
+    /// The event that first named it here.
+    pub since: Seq,
+    /// The time of that event.
+    pub since_at: Timestamp,
+}
+
+/// What the log last said about the updates that made a package's builds fail.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Suspects {
+    /// The `build` task that failed.
+    pub task: TaskId,
+    /// The suspects and their shares in thousandths, surest first. Slight ones are left out.
+    pub named: Vec<(SuspectedUpdate, u32)>,
+    /// The share of the package itself.
+    pub own: u32,
+    /// The share of chance.
+    pub chance: u32,
+    /// Since when the first suspect is the first one.
+    pub since: Seq,
+    /// The time of that event.
+    pub since_at: Timestamp,
 }
 
 /// A rebuild that was not submitted or was refused by the hub. It is not tried again while its
@@ -183,6 +225,9 @@ pub struct Package {
     /// [`Sighting::KEPT`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unclear: Vec<Sighting>,
+    /// The suspects of the newest failed build, while no good one came after it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suspects: Option<Box<Suspects>>,
     /// The state last written to the log, and when.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub announced: Option<Announced>,

@@ -44,6 +44,7 @@ impl State {
             return self.anomaly("resolution of an unknown collection");
         };
         let collection = &mut self.collections[index];
+        collection.history.resolved(e.repo_id);
         let moves: Vec<u32> = e.moves.iter().map(|m| intern(&mut collection.moves, m)).collect();
         let arch = collection.arch_mut(&e.arch);
         let before = arch.repo_id.replace(e.repo_id);
@@ -183,7 +184,10 @@ impl State {
             Some(c) => {
                 let arch = c.arch_mut(arch);
                 match (arch.group_ok, ok) {
-                    (_, true) => (arch.explained, arch.group_good) = (None, None),
+                    (_, true) => {
+                        (arch.explained, arch.group_good) = (None, None);
+                        arch.causes.clear();
+                    }
                     (Some(true), false) => (arch.explained, arch.group_good) = (None, arch.group_repo),
                     (Some(false) | None, false) => {}
                 }

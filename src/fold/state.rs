@@ -285,8 +285,9 @@ impl State {
             Event::DependenciesMeasured(d) => self.dependencies_measured(d),
             Event::PredictionCompared(p) => self.prediction_compared(p),
             Event::UpdatesArrived(u) => self.updates_arrived(u),
-            Event::BuildCompared(b) => self.build_compared(b),
-            Event::CausesFound(c) => self.causes_found(c),
+            Event::BuildCompared(b) => self.build_compared(b, (e.seq, e.recorded_at)),
+            Event::CausesFound(c) => self.causes_found(c, (e.seq, e.recorded_at)),
+            Event::SuspectsRanked(r) => self.suspects_ranked(r, (e.seq, e.recorded_at)),
             Event::EvaluationMade(made) => {
                 self.last_evaluation = Some(e.seq);
                 self.load.clone_from(&made.load);

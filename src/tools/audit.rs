@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::decide::causes::{RULES as RANKING, changed_mind};
 use crate::decide::eligibility::PASSIVE;
 use crate::decide::faults::RULES;
 use crate::decide::judgement::judgement;
@@ -272,6 +273,15 @@ fn look(audit: &mut Audit, open: &mut Option<Open>, state: &State, e: &Envelope)
             let derived = state.collections.get(&c.collection).map(|x| (x.announced, x.buildroot()));
             if derived != Some((c.old, c.new)) {
                 audit.find(e.seq, &e.event, None, format!("says {} to {}, the state says {derived:?}", c.old, c.new));
+            }
+        }
+        // Other rules were right in their time, and this program does not have them.
+        Event::SuspectsRanked(r) if r.rules != RANKING => {}
+        Event::SuspectsRanked(r) => {
+            audit.judgements += 1;
+            let derived = state.collections.get(&r.collection).and_then(|c| changed_mind(&r.collection, c));
+            if derived.as_ref() != Some(r) {
+                audit.find(e.seq, &e.event, None, "the builds and updates before it give other shares");
             }
         }
         Event::Reconciled(_)

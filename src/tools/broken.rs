@@ -264,6 +264,7 @@ impl Teller<'_, '_> {
             | Event::UpdatesArrived(_)
             | Event::BuildCompared(_)
             | Event::CausesFound(_)
+            | Event::SuspectsRanked(_)
             | Event::EvaluationMade(_)
             | Event::RebuildSubmitted(_)
             | Event::RebuildRefused(_)

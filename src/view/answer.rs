@@ -1,9 +1,13 @@
 //! Answers why a package is in its state, and why it is or is not rebuilt. `why` and the pages show
 //! this answer.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 
+use super::broken::Broken;
 use super::package::{self as package_view, PackageView};
+use crate::decide::causes::FailedBuild;
 use crate::decide::load::ArchLoads;
 use crate::decide::{Policy, Queue, Why};
 use crate::event::DecodeError;
@@ -11,7 +15,7 @@ use crate::event::Record;
 use crate::event::kinds::collection_subject;
 use crate::fold::{Collection, State};
 use crate::model::nearest::nearest;
-use crate::model::{Name, PackageState, Seq, Timestamp};
+use crate::model::{Name, Seq, Timestamp};
 
 /// The sentence for a package that is chosen.
 pub(crate) const CHOSEN: &str =
@@ -46,16 +50,13 @@ pub(crate) struct Answer {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) unbound: Option<String>,
     pub(crate) package: PackageView,
+    #[serde(flatten)]
+    pub(crate) broken: Broken,
     /// Newest first.
     pub(crate) trail: Vec<Step>,
 }
 
 impl Answer {
-    /// Checks whether something broke the package: it does not resolve, or its build fails.
-    pub(crate) fn is_broken(&self) -> bool {
-        matches!(self.why.state, PackageState::Unresolved | PackageState::Failing)
-    }
-
     /// Returns the subject of the events about the package.
     pub(crate) fn subject(&self) -> String {
         collection_subject(&self.why.collection, Some(&self.why.package))
@@ -85,9 +86,15 @@ pub(crate) fn queue(state: &State, now: Timestamp, policy: &Policy) -> Queue {
     Queue::of(state, now, policy, load.as_ref())
 }
 
-/// Returns the answer as of a state, without the trail. `queue` must be of this very state. Returns
-/// `None` if the collection does not have the package.
-pub(crate) fn answer(state: &State, queue: &Queue, (cname, c): (&Name, &Collection), package: &str) -> Option<Answer> {
+/// Returns the answer as of a state, without the trail. `queue` must be of this very state. For
+/// `failed` see [`Broken::of`]. Returns `None` if the collection does not have the package.
+pub(crate) fn answer(
+    state: &State,
+    queue: &Queue,
+    (cname, c): (&Name, &Collection),
+    package: &str,
+    failed: impl FnOnce() -> Arc<Vec<FailedBuild>>,
+) -> Option<Answer> {
     let (pname, p) = c.packages.get_key_value(package)?;
     let why = queue.why(state, cname, pname)?;
     let (now, policy) = (queue.now(), queue.policy());
@@ -99,6 +106,7 @@ pub(crate) fn answer(state: &State, queue: &Queue, (cname, c): (&Name, &Collecti
         stale: package_view::stale(c),
         unbound: crate::decide::refusal::unbound(state, c, policy),
         package: package_view::package(state, (cname, c), (pname, p), now, policy),
+        broken: Broken::of((cname, c), (pname, p), failed),
         trail: Vec::new(),
     })
 }

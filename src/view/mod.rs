@@ -5,5 +5,6 @@
 //! state and the time.
 
 pub(crate) mod answer;
+pub(crate) mod broken;
 pub(crate) mod package;
 pub(crate) mod text;

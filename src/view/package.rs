@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 use smol_str::SmolStr;
 
+use super::broken::{BrokenBy, broken_by};
 use crate::decide::Policy;
 use crate::decide::arches::absent;
 use crate::decide::eligibility::{priority_of, stopped};
@@ -13,7 +14,7 @@ use crate::decide::state_reason::{reason_of, state_reason};
 use crate::event::{BuildsOn, DependencyMove, PriorityParts};
 use crate::fold::build::BuildrootOverride;
 use crate::fold::{Collection, Evidence, EvidenceKind, HubState, Package, State};
-use crate::model::{BuildrootState, Hub, Name, Outcome, PackageState, RepoId, Seq, Timestamp};
+use crate::model::{BuildrootState, Hub, Name, Outcome, PackageState, Seq, Timestamp};
 
 /// All states, those that need attention first.
 pub(crate) const STATES: [PackageState; 6] = [
@@ -96,14 +97,6 @@ pub(crate) struct VerdictView {
     pub(crate) problem: Option<String>,
 }
 
-/// An update that made a package unresolvable.
-#[derive(Serialize, PartialEq, Eq, Debug)]
-pub(crate) struct BrokenBy {
-    /// The new source package, or what is gone or changed.
-    pub(crate) update: String,
-    pub(crate) repo: RepoId,
-}
-
 /// A package.
 #[derive(Serialize, Debug)]
 pub(crate) struct PackageView {
@@ -111,7 +104,7 @@ pub(crate) struct PackageView {
     pub(crate) package: Name,
     pub(crate) state: PackageState,
     pub(crate) reason: String,
-    /// The updates that made it unresolvable, with the repositories that brought them.
+    /// The updates that broke it, with the repositories that brought them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) broken_by: Vec<BrokenBy>,
     /// Remarks that help to understand the reason.
@@ -307,7 +300,7 @@ pub(crate) fn package(
         package: pname.clone(),
         state: word,
         reason,
-        broken_by: broken_by(c, p, word),
+        broken_by: broken_by((cname, c), (pname, p)),
         remarks: remarks(state, c, (pname, p), &buildroot_overrides),
         buildroot_overrides,
         from_repository_only: p.is_from_repository_only(),
@@ -414,25 +407,6 @@ impl BuildView {
     pub(crate) fn result(&self) -> &'static str {
         result(self.outcome, self.running)
     }
-}
-
-impl BrokenBy {
-    pub(crate) fn words(&self) -> String {
-        format!("broken by {}, which came with repository {}", self.update, self.repo)
-    }
-}
-
-/// Returns the first cause on each architecture on which a package does not resolve, each once.
-fn broken_by(c: &Collection, p: &Package, state: PackageState) -> Vec<BrokenBy> {
-    let mut found = Vec::new();
-    let broken = p.verdicts_in_use(c.allowed()).filter(|v| v.ok == Some(false) && state == PackageState::Unresolved);
-    for (update, repo) in broken.filter_map(|v| v.causes.first()) {
-        let one = BrokenBy { update: update.to_string(), repo: *repo };
-        if !found.contains(&one) {
-            found.push(one);
-        }
-    }
-    found
 }
 
 impl PackageView {

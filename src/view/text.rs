@@ -38,6 +38,11 @@ pub(crate) fn span_to_minute(seconds: i64) -> String {
     }
 }
 
+/// Writes thousandths as percent.
+pub(crate) fn percent(thousandths: u32) -> String {
+    format!("{} %", (thousandths + 5) / 10)
+}
+
 /// Begins a text with a capital, like a sentence.
 pub(crate) fn capitalised(text: &str) -> String {
     let mut chars = text.chars();

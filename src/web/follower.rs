@@ -4,25 +4,19 @@
 //! wait. The price is a second state in memory, and a lag that every page shows. The writer is not
 //! needed at all: a follower works on any log that can be read.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{RwLock, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::orders::Listing;
-use super::params::Order;
+use super::view::View;
 use crate::base::backoff::Backoff;
 use crate::base::clock::{self, Stopwatch};
-use crate::decide::{Policy, Queue};
-use crate::event::{Envelope, Event, PackageStateChanged, Record};
-use crate::fold::State;
+use crate::event::{Envelope, Event, Record};
 use crate::log::{EventLog, Head, LogError, folding};
-use crate::model::{PackageState, Seq, Timestamp};
+use crate::model::{Seq, Timestamp};
 use crate::telemetry::Metrics;
-use crate::view::answer;
-use crate::view::package::STATES;
 
 /// Number of events that are read at a time.
 const PAGE: usize = 2_000;
@@ -33,8 +27,6 @@ const CHUNK_TIME: Duration = Duration::from_millis(2);
 /// Least time between two changes of what pages show, once the end of the log was reached. Pages
 /// make what they derive from one state only so often.
 const REST: Duration = Duration::from_millis(200);
-/// Number of breakages and repairs that are kept, newest first.
-pub(super) const CHANGES_KEPT: usize = 200;
 /// Number of events before a snapshot that are searched for such changes.
 const LOOK_BACK: u64 = 5_000;
 /// First pause after the log did not answer. It doubles up to [`PAUSE_MAX`].
@@ -47,103 +39,6 @@ const ROUND: Duration = Duration::from_secs(10);
 pub const LOOP: &str = "web";
 /// Largest age of its last round: one round, the longest pause, and a large page of events.
 const STALE_AFTER: Duration = Duration::from_secs(120);
-
-/// A package that broke or was repaired.
-#[derive(Clone, Debug)]
-pub(super) struct Change {
-    pub(super) seq: Seq,
-    pub(super) at: Timestamp,
-    pub(super) what: PackageStateChanged,
-}
-
-/// What pages are made from: a state, and what belongs to it.
-#[derive(Debug, Default)]
-pub(super) struct View {
-    pub(super) state: State,
-    /// The rules in force in that state.
-    pub(super) policy: Policy,
-    /// The packages that broke or were repaired last, newest first.
-    pub(super) changes: VecDeque<Change>,
-    /// What pages derived from this very state. The next event takes it away.
-    derived: Derived,
-    /// The listing of an earlier state.
-    earlier: Mutex<Option<Listing>>,
-    #[cfg(test)]
-    made: Made,
-}
-
-/// What many pages need of one state. The first one makes a part, and others wait for it.
-#[derive(Debug, Default)]
-struct Derived {
-    queue: OnceLock<Queue>,
-    listing: OnceLock<Listing>,
-}
-
-/// Counts how often parts were made.
-#[cfg(test)]
-#[derive(Debug, Default)]
-struct Made {
-    queues: std::sync::atomic::AtomicU32,
-    listings: std::sync::atomic::AtomicU32,
-}
-
-impl View {
-    fn of(state: State) -> Self {
-        Self { policy: Policy::in_force(&state), state, ..Self::default() }
-    }
-
-    fn apply(&mut self, e: &Envelope) {
-        let derived = std::mem::take(&mut self.derived);
-        if let Some(listing) = derived.listing.into_inner() {
-            *self.earlier.get_mut().unwrap_or_else(PoisonError::into_inner) = Some(listing);
-        }
-        self.state.apply(e);
-        match &e.event {
-            Event::PolicyAdopted(_) => self.policy = Policy::in_force(&self.state),
-            Event::PackageStateChanged(what) => self.changed(e, what),
-            _ => {}
-        }
-    }
-
-    /// Returns what is due in this state, made once for all pages.
-    pub(super) fn queue(&self) -> &Queue {
-        self.derived.queue.get_or_init(|| {
-            #[cfg(test)]
-            self.made.queues.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-            answer::queue(&self.state, self.state.recorded_at, &self.policy)
-        })
-    }
-
-    /// Returns the lists of this state's packages, made once for all pages.
-    pub(super) fn listing(&self) -> &Listing {
-        self.derived.listing.get_or_init(|| {
-            #[cfg(test)]
-            self.made.listings.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-            let earlier = self.earlier.lock().unwrap_or_else(PoisonError::into_inner).take();
-            Listing::of(&self.state, earlier)
-        })
-    }
-
-    /// See [`Listing::counts`].
-    pub(super) fn counts(&self, collection: &str) -> [usize; STATES.len()] {
-        self.listing().counts(&self.state, collection)
-    }
-
-    /// Returns all packages in an order, as indexes of the listing's places.
-    pub(super) fn order(&self, order: Order) -> &[u32] {
-        self.listing().order(&self.state, &self.policy, order)
-    }
-
-    fn changed(&mut self, e: &Envelope, what: &PackageStateChanged) {
-        // New and untracked packages are not news: whole distributions come and go like that.
-        let broken = |state| matches!(state, PackageState::Failing | PackageState::Unresolved);
-        if !broken(what.new) && !what.old.is_some_and(broken) {
-            return;
-        }
-        self.changes.push_front(Change { seq: e.seq, at: e.occurred_at, what: what.clone() });
-        self.changes.truncate(CHANGES_KEPT);
-    }
-}
 
 /// Position of a follower in the log.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]

@@ -68,6 +68,14 @@ pub(super) fn collection(name: &str) -> String {
     format!("/collection/{}", encoded(name))
 }
 
+pub(super) fn cause(id: &str) -> String {
+    format!("/cause/{}", encoded(id))
+}
+
+pub(super) fn update(nvr: &str) -> String {
+    format!("/update/{}", encoded(nvr))
+}
+
 pub(super) fn event(seq: Seq) -> String {
     format!("/event/{seq}")
 }

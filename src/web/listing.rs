@@ -1,10 +1,10 @@
 //! Selects the packages of a list, and cuts out the requested page.
 
-use super::follower::View;
 use super::links;
 use super::orders::{Entry, index};
 use super::params::{self, PackagesRequest, Search};
 use super::refusal::{Refusal, short};
+use super::view::View;
 use crate::fold::Collection;
 use crate::model::{Name, PackageState};
 use crate::view::package::{STATES, rank};

@@ -11,6 +11,9 @@
 //! | `/packages?collection=&state=&q=&order=&page=` | packages; with `json=1` as `koschei status --json` |
 //! | `/package/NAME?collection=` | one package; with `json=1` as `koschei why --json` |
 //! | `/collection/NAME` | settings, architectures, repositories |
+//! | `/causes?collection=` | updates that break packages now; with `json=1` as a list |
+//! | `/cause/ID` | one of them, and the packages it breaks |
+//! | `/update/NVR` | what an update broke, over all collections |
 //! | `/event/SEQ?after=&content=` | one event with its causes and what followed; with `json=1` as `CloudEvents` 1.0 |
 //! | `/metrics`, `/alive`, `/ready` | for monitoring, see [`crate::telemetry::probe`] |
 //!
@@ -33,6 +36,7 @@ mod parts;
 mod refusal;
 mod reply;
 mod running;
+mod view;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, LazyLock};
@@ -57,10 +61,10 @@ use crate::base::listen::{self, Limits};
 use crate::log::AnyLog;
 use crate::telemetry::Metrics;
 use crate::telemetry::probe::{self, Readiness};
-use follower::View;
 use pages::PAGES;
 use refusal::Refusal;
 use reply::Asked;
+use view::View;
 
 /// Number of pages that are made at a time; further requests wait. Pages must not take the
 /// processors from the writer.

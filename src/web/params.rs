@@ -34,6 +34,13 @@ pub(super) struct PackageQuery {
     changes: String,
 }
 
+/// `/causes`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct CausesQuery {
+    pub(super) collection: Option<String>,
+}
+
 /// `/collection/NAME`.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]

@@ -6,8 +6,9 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use smol_str::SmolStr;
 
 use super::STYLE_VERSION;
-use super::follower::{Status, View};
+use super::follower::Status;
 use super::isolate::isolate;
+use super::view::View;
 use crate::base::clock;
 use crate::model::nevra::Evr;
 use crate::model::{BuildrootState, Outcome, PackageState, Seq, Timestamp};
@@ -39,6 +40,7 @@ pub(super) fn layout(title: &str, status: &Status, as_of: Option<AsOf>, main: Ma
                     nav aria-label="Main" {
                         a.home href="/" { "Koschei" }
                         a href="/packages" { "Packages" }
+                        a href="/causes" { "Causes" }
                     }
                     form role="search" action="/packages" {
                         input type="search" name="q" maxlength="100" aria-label="Package name, * stands for \

@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::follower::View;
+use super::view::View;
 use super::{KojiLinks, links, parts};
 use crate::fold::{Collection, EvidenceKind};
 use crate::model::{Hub, Name, TaskId, Timestamp};

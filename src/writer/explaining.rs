@@ -10,7 +10,7 @@ use indexmap::IndexSet;
 use super::Writer;
 use crate::buildroot::repo_resolver::{CannotResolve, OwnSources, Unit};
 use crate::event::{CausesFound, PackageCauses, RepoReady, ResolutionCause, Source};
-use crate::fold::stands_for;
+use crate::fold::{FoundCause, stands_for};
 use crate::model::{Name, RepoId, Seq};
 use crate::resolve::{Culprit, FirstCause, cause_text};
 
@@ -52,9 +52,9 @@ impl Writer {
                     // A cause that was there in the repository before may be older than that.
                     let name = one.known_by(package);
                     if one.repo_id != r.repo_id
-                        && let Some((_, repo)) = known.iter().find(|(cause, _)| *cause == name)
+                        && let Some(before) = known.iter().find(|before| before.known_by == name)
                     {
-                        one.repo_id = *repo;
+                        one.repo_id = before.repo;
                     }
                     let at = causes.insert_full(one).0;
                     of.push(u32::try_from(at).unwrap_or(u32::MAX));
@@ -69,10 +69,13 @@ impl Writer {
         }
     }
 
-    /// Returns the causes that were found for a package before, with their repositories.
-    fn known_causes(&self, index: usize, package: &Name, arch: &Name) -> &[(smol_str::SmolStr, RepoId)] {
-        let known = self.state.collections[index].packages.get(package);
-        let verdict = known.and_then(|p| p.verdicts.iter().find(|v| v.arch == *arch));
+    /// Returns the causes that were found for a package, or for the build group, before.
+    fn known_causes(&self, index: usize, package: &Name, arch: &Name) -> &[FoundCause] {
+        let c = &self.state.collections[index];
+        if package.as_str() == CausesFound::GROUP {
+            return c.arches.get(arch).map_or(&[], |a| &a.causes);
+        }
+        let verdict = c.packages.get(package).and_then(|p| p.verdicts.iter().find(|v| v.arch == *arch));
         verdict.map_or(&[], |v| &v.causes)
     }
 

@@ -10,6 +10,7 @@
 //! - [`tracking`] says for which packages a repository is resolved, `own_sources` with which
 //!   sources.
 //! - `examining` asks libsolv what no decision waits for.
+//! - `ranking` says which updates are suspected of failed builds.
 //! - `adopting` takes the configuration into the log.
 //! - [`submission`] records the result of a command.
 //! - [`hearing`] handles what operators say.
@@ -33,6 +34,7 @@ mod own_sources;
 pub mod pauses;
 pub mod persons;
 mod policies;
+mod ranking;
 pub mod resolving;
 pub mod settings;
 mod snapshots;
@@ -101,6 +103,8 @@ pub struct Writer {
     pub(crate) not_resolved: HashMap<(Name, Option<Name>), (RepoId, String)>,
     /// Resolutions that libsolv has not said everything about, oldest first.
     pub(crate) unexamined: VecDeque<Unexamined>,
+    /// What each collection's suspects were last ranked by ([`crate::fold::UpdateHistory::mark`]).
+    ranked: HashMap<Name, (Option<Seq>, Option<u32>)>,
     snapshots: Snapshots,
     /// Inbox position up to which operators' words were read.
     pub(crate) heard: Option<Position>,
@@ -163,6 +167,7 @@ impl Writer {
             marks: HashMap::new(),
             not_resolved: HashMap::new(),
             unexamined: VecDeque::new(),
+            ranked: HashMap::new(),
             snapshots: Snapshots::default(),
             heard: None,
         })

@@ -244,15 +244,15 @@ impl Writer {
         if self.state.last_tick.is_some_and(|last| self.now < last.plus_secs(interval)) {
             return Ok(());
         }
-        let first = self.state.last_tick.is_none();
+        let before = self.state.last_tick;
         let tick = self.push(Tick { now: self.now }.into(), Source::Engine, None, None);
-        if first {
-            return Ok(());
-        }
+        let Some(before) = before else { return Ok(()) };
         self.time_out(tick);
         self.settle(tick).await?;
         self.evaluate(Trigger::Tick, tick, tick);
-        self.settle(tick).await
+        self.settle(tick).await?;
+        self.rank_suspects(before, tick);
+        Ok(())
     }
 
     /// Checks whether the log already has a fact although its message is new to the inbox.

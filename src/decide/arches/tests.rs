@@ -156,6 +156,7 @@ fn without_a_tag() {
         group_repo: None,
         problems: Vec::new(),
         explained: None,
+        causes: Vec::new(),
         group_good: None,
         examined: false,
         corrected: Vec::new(),

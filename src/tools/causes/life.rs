@@ -2,18 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use super::builds::Run;
 use super::spells::{Key, Named, Spell};
 use super::told::{Collected, Told};
-use super::{BROKE, BrokenPackage, Cause, CauseKind, FailedBuild, Suspected, Updated};
-use crate::model::{Name, Timestamp};
+use super::{BrokenPackage, Cause};
+use crate::decide::causes::{BROKE, CauseKind, FailedBuild, Run, Suspected, Updated, cause_id, runs, together};
+use crate::decide::suspects::Which;
+use crate::model::{Name, Seq, Timestamp};
 
 /// Returns the causes that events name.
 fn named(collection: &Name, of: &Collected) -> Vec<Cause> {
     let one = |(key, named): (&Key, &Named)| {
         let packages = joined(&named.spells);
         let together = match (&named.update.source, key.repo) {
-            (Some(source), Some(repo)) => of.together(source, repo),
+            (Some(source), Some(repo)) => together(&of.history, source, repo),
             _ => Vec::new(),
         };
         finished(collection, key, (named.update.clone(), named.what.clone(), together), named.at, packages)
@@ -53,10 +54,8 @@ fn finished(
     let ends: Option<Vec<u64>> = packages.iter().filter(lasting).map(|p| p.until).collect();
     let until = ends.and_then(|ends| ends.into_iter().max());
     let since = packages.iter().filter(lasting).map(|p| p.since).min().unwrap_or(0);
-    let repo = key.repo.map_or(-1, |repo| repo.0);
-    let name = format!("{collection}\n{}\n{}\n{repo}", key.kind.as_str(), key.what);
     Cause {
-        id: blake3::hash(name.as_bytes()).to_hex().chars().take(10).collect(),
+        id: cause_id(collection, key.kind, &key.what, key.repo),
         kind: key.kind,
         collection: collection.clone(),
         update,
@@ -78,7 +77,7 @@ impl Told {
         let (mut causes, mut failed) = (Vec::new(), Vec::new());
         for (name, of) in &self.collections {
             let mut own = named(name, of);
-            let runs = of.runs(name);
+            let runs = runs(name, &of.history, Which::All);
             own.extend(builds(name, of, &runs));
             own.sort_by(|a, b| (a.since, &a.id).cmp(&(b.since, &b.id)));
             causes.append(&mut own);
@@ -109,7 +108,7 @@ fn builds(collection: &Name, of: &Collected, runs: &[Run]) -> Vec<Cause> {
             if suspect.share >= BROKE {
                 of.at = of.at.min(first.at);
             }
-            let (name, since, until) = (run.package.clone(), first.seq, run.ended);
+            let (name, since, until) = (run.package.clone(), first.seq.get(), run.ended.map(Seq::get));
             of.packages.push(BrokenPackage { name, since, until, share: suspect.share });
         }
     }
@@ -121,7 +120,7 @@ fn builds(collection: &Name, of: &Collected, runs: &[Run]) -> Vec<Cause> {
             let s = found.suspect;
             let what = format!("{} breaks builds: {broken} packages began to fail with it", s.update);
             let together = match (&s.update.source, s.repo) {
-                (Some(source), Some(repo)) if s.together.is_empty() => of.together(source, repo),
+                (Some(source), Some(repo)) if s.together.is_empty() => together(&of.history, source, repo),
                 _ => s.together.clone(),
             };
             finished(collection, &key, (s.update.clone(), what, together), found.at, found.packages)

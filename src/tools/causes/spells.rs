@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{CauseKind, Updated};
+use crate::decide::causes::{CauseKind, Updated};
 use crate::event::{CausesFound, Envelope, RepoResolved, ResolutionCause};
 use crate::model::{Name, RepoId, Timestamp};
 

@@ -2,45 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use rustc_hash::FxHashMap;
-use smol_str::SmolStr;
-
 use super::spells::Spells;
-use crate::event::{BuildCompared, Envelope, Event, UpdatesArrived, hub_facts, package_settings, words};
-use crate::fold::State;
+use crate::event::{Envelope, Event, hub_facts, package_settings, words};
+use crate::fold::{State, UpdateHistory};
 use crate::log::{EventLog, LogError, folding};
-use crate::model::{Hub, Name, RepoId, Seq, TaskId, Timestamp};
-
-/// An update that came with a repository.
-#[derive(Clone, Debug)]
-pub(super) struct Arrival {
-    pub(super) source: Name,
-    pub(super) old: Option<SmolStr>,
-    pub(super) new: SmolStr,
-    pub(super) repo: RepoId,
-    /// Stands for the packages with it in their buildroots, on all architectures.
-    pub(super) buildroots: u64,
-}
-
-/// A build that was compared with the last good one before it.
-#[derive(Clone, Debug)]
-pub(super) struct Compared {
-    pub(super) event: BuildCompared,
-    /// When the build began, as a position in the log.
-    pub(super) began: Seq,
-    pub(super) seq: Seq,
-    pub(super) at: Timestamp,
-}
+use crate::model::{Name, Seq};
 
 /// What the log tells of one collection.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Collected {
-    pub(super) arrivals: Vec<Arrival>,
-    /// Indexes of `arrivals` by source package and version, oldest first.
-    pub(super) by_version: FxHashMap<(Name, SmolStr), Vec<usize>>,
-    /// The place of each repository in the order in which they were resolved.
-    pub(super) places: BTreeMap<RepoId, u32>,
-    pub(super) builds: Vec<Compared>,
+    pub(super) history: UpdateHistory,
     pub(super) spells: Spells,
 }
 
@@ -68,16 +39,14 @@ pub async fn read(
 impl Told {
     fn see(&mut self, state: &State, e: &Envelope) {
         match &e.event {
-            Event::UpdatesArrived(u) => self.of(&u.collection).arrived(u),
+            Event::UpdatesArrived(u) => self.of(&u.collection).history.arrived(u),
             Event::BuildCompared(b) => {
-                let began = b.task_id.and_then(|task| first_seen(state, &b.hub, task)).unwrap_or(e.seq);
-                let compared = Compared { event: b.clone(), began, seq: e.seq, at: e.recorded_at };
-                self.of(&b.collection).builds.push(compared);
+                let began = state.began(b, e.seq);
+                self.of(&b.collection).history.compared(b, began, (e.seq, e.recorded_at));
             }
             Event::RepoResolved(r) => {
                 let of = self.of(&r.collection);
-                let next = u32::try_from(of.places.len()).unwrap_or(u32::MAX);
-                of.places.entry(r.repo_id).or_insert(next);
+                of.history.resolved(r.repo_id);
                 of.spells.resolved(r, e);
             }
             Event::CausesFound(c) => self.of(&c.collection).spells.found(c, e),
@@ -105,6 +74,7 @@ impl Told {
             | Event::ResolutionExamined(_)
             | Event::BuildrootBroken(_)
             | Event::DependenciesMeasured(_)
+            | Event::SuspectsRanked(_)
             | Event::PredictionCompared(_)
             | Event::EvaluationMade(_)
             | Event::RebuildRequested(_)
@@ -127,40 +97,7 @@ impl Told {
     }
 
     fn of(&mut self, collection: &Name) -> &mut Collected {
-        self.collections.entry(collection.clone()).or_default()
-    }
-}
-
-fn first_seen(state: &State, hub: &Hub, task: TaskId) -> Option<Seq> {
-    Some(state.hubs.get(hub)?.tasks.get(&task)?.first_seen)
-}
-
-impl Collected {
-    fn arrived(&mut self, u: &UpdatesArrived) {
-        for update in &u.updates {
-            let key = (update.source.clone(), update.new.clone());
-            let known = self.by_version.get(&key).and_then(|all| all.last()).copied();
-            let same = known.and_then(|at| self.arrivals.get_mut(at)).filter(|a| a.repo == u.repo_id);
-            if let Some(same) = same {
-                // Another architecture of the same repository.
-                same.buildroots = same.buildroots.rotate_left(1) ^ update.buildroots;
-                continue;
-            }
-            self.by_version.entry(key).or_default().push(self.arrivals.len());
-            self.arrivals.push(Arrival {
-                source: update.source.clone(),
-                old: update.old.clone(),
-                new: update.new.clone(),
-                repo: u.repo_id,
-                buildroots: update.buildroots,
-            });
-        }
-    }
-
-    /// Returns the place of a repository in the order in which they were resolved. One that was not
-    /// resolved has the place of the newest one before it.
-    pub(super) fn place(&self, repo: RepoId) -> u32 {
-        let known = self.places.get(&repo).copied();
-        known.or_else(|| self.places.range(..repo).next_back().map(|(_, place)| *place)).unwrap_or(0)
+        let none = || Collected { history: UpdateHistory::unbounded(), spells: Spells::default() };
+        self.collections.entry(collection.clone()).or_insert_with(none)
     }
 }

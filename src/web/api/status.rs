@@ -5,11 +5,11 @@ use serde::Serialize;
 use crate::fold::Collection;
 use crate::model::Name;
 use crate::view::package::{self as package_view, CollectionView, Report};
-use crate::web::follower::View;
 use crate::web::listing;
 use crate::web::params::PackagesRequest;
 use crate::web::refusal::Refusal;
 use crate::web::reply::Content;
+use crate::web::view::View;
 
 /// One page of the output of `koschei status --json`.
 #[derive(Serialize)]

@@ -22,11 +22,11 @@ use crate::model::{Name, RepoId, Seq};
 use crate::view::package::STATES;
 use crate::view::text::one_line;
 use crate::web::api::status;
-use crate::web::follower::View;
 use crate::web::params::TrailQuery;
 use crate::web::parts::AsOf;
 use crate::web::refusal::{Refusal, short};
 use crate::web::reply::{Asked, Content, reply};
+use crate::web::view::View;
 use crate::web::{KojiLinks, Site, events, links, parts, running};
 
 /// Largest number of repositories that are shown.

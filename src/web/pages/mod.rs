@@ -1,10 +1,12 @@
 //! The pages, one file each, and the table of their addresses.
 
+mod causes;
 mod collection;
 mod event;
 mod overview;
 mod package;
 mod packages;
+mod update;
 
 use axum::routing::{MethodRouter, get};
 
@@ -19,6 +21,9 @@ pub(super) const PAGES: &[(&str, Made)] = &[
     ("/packages", |site| page("packages", site, packages::show)),
     ("/package/{name}", |site| page("package", site, package::show)),
     ("/collection/{name}", |site| page("collection", site, collection::show)),
+    ("/causes", |site| page("causes", site, causes::list)),
+    ("/cause/{id}", |site| page("cause", site, causes::show)),
+    ("/update/{nvr}", |site| page("update", site, update::show)),
     ("/event/{seq}", |site| page("event", site, event::show)),
     ("/style.css", |_| get(|| async { kept("text/css; charset=utf-8", STYLE) })),
     ("/icon.svg", |_| get(|| async { kept("image/svg+xml", ICON) })),

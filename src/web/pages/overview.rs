@@ -5,17 +5,20 @@ use axum::extract::State;
 use axum::http::Response;
 use maud::{Markup, html};
 
+use super::causes;
 use crate::fold::Collection;
 use crate::model::{Name, PackageState};
 use crate::view::package::{STATES, rank};
 use crate::web::api::status;
-use crate::web::follower::{Change, View};
 use crate::web::parts::AsOf;
 use crate::web::reply::{Asked, Content, reply};
+use crate::web::view::{Change, View};
 use crate::web::{KojiLinks, Site, links, parts, running};
 
 /// Largest number of state changes that are shown.
 const CHANGES: usize = 25;
+/// Largest number of causes that are shown.
+const CAUSES: usize = 12;
 /// Largest number of kinds of oddities that are shown.
 const ANOMALIES: usize = 20;
 
@@ -43,6 +46,8 @@ fn body(view: &View, koji: &KojiLinks) -> Markup {
             p.notice { "Nothing is submitted: the service is passive. It decides rebuilds, and closes them at once." }
         }
         (collections(view, koji))
+        h2 { "What breaks packages" }
+        (causes::table(view.state.recorded_at, view.causes().iter().collect(), CAUSES))
         h2 { "Broken or repaired lately" }
         (changes(view.changes.iter().take(CHANGES)))
         h2 { "Running rebuilds (" (count) ")" }

@@ -7,6 +7,7 @@ use axum::extract::{Path, Query, State};
 use axum::http::Response;
 use maud::{Markup, html};
 
+use super::causes;
 use crate::decide::arches::absent;
 use crate::event::Record;
 use crate::event::kinds::{collection_subject, package_subject};
@@ -14,15 +15,20 @@ use crate::fold::{Collection, Package};
 use crate::log::{LogError, trail};
 use crate::model::{BuildId, Hub, Name, PackageState, RepoId, Seq, TaskId};
 use crate::view::answer::{self, Answer};
+use crate::view::broken::{Broken, BrokenBy};
 use crate::view::package::{self as package_view, BuildView};
-use crate::view::text::{capitalised, points};
-use crate::web::follower::View;
+use crate::view::text::{capitalised, percent, points};
 use crate::web::params::PackageQuery;
 use crate::web::parts::AsOf;
 use crate::web::refusal::{Refusal, short};
 use crate::web::reply::{Asked, Content, reply};
+use crate::web::view::View;
 use crate::web::{KojiLinks, Site, events, links, parts};
 
+/// Largest number of suspects.
+const SUSPECTS: usize = 5;
+/// Smallest share of a suspect that is shown, in thousandths.
+const SHARE: u32 = 10;
 /// Number of events of the trail on one page.
 const TRAIL: usize = 30;
 /// Number of dependency changes that are shown by default.
@@ -143,14 +149,21 @@ fn seen(view: &View, name: &str, query: &PackageQuery, koji: &KojiLinks) -> Resu
     };
     let missing = || Refusal::Broken("a package that was just found is not there".to_owned());
     let (pname, p) = c.1.packages.get_key_value(name).ok_or_else(missing)?;
-    let answer = answer::answer(&view.state, view.queue(), c, name).ok_or_else(missing)?;
+    let failed = || view.failed(c.0, c.1);
+    let answer = answer::answer(&view.state, view.queue(), c, name, failed).ok_or_else(missing)?;
+    // How many other packages the same causes break.
+    let of = |by: &BrokenBy| view.causes().iter().find(|cause| cause.id == by.cause);
+    let others =
+        answer.package.broken_by.iter().filter_map(of).map(|cause| (cause.id.clone(), cause.packages.len() - 1));
+    let others: Vec<(String, usize)> = others.collect();
     Ok(FromState {
         as_of: AsOf::of(view),
         name: pname.clone(),
         collection: c.0.clone(),
         hubs: [&c.1.settings.hub, c.1.settings.building_hub()].into_iter().cloned().collect(),
-        head: head(pname, c.0, &with, &answer),
+        head: head(pname, c.0, &with, &answer, &others),
         rest: html! {
+            (suspects(&answer.broken))
             (decision(&answer, c.1))
             (verdicts(&answer, c.1))
             (changes(&answer, query.all_changes()))
@@ -161,7 +174,13 @@ fn seen(view: &View, name: &str, query: &PackageQuery, koji: &KojiLinks) -> Resu
     })
 }
 
-fn head(name: &Name, collection: &Name, with: &[(&Name, &Collection)], answer: &Answer) -> Markup {
+fn head(
+    name: &Name,
+    collection: &Name,
+    with: &[(&Name, &Collection)],
+    answer: &Answer,
+    others: &[(String, usize)],
+) -> Markup {
     html! {
         h1 { (name) }
         nav.tabs aria-label="Collections" {
@@ -173,13 +192,46 @@ fn head(name: &Name, collection: &Name, with: &[(&Name, &Collection)], answer: &
             }
         }
         p.lead { (parts::state(answer.package.state)) " " (parts::text(&answer.package.reason)) }
-        @for by in &answer.package.broken_by { p.notice { (parts::text(&by.words())) } }
+        @for by in &answer.package.broken_by {
+            p.notice {
+                a href=(links::cause(&by.cause)) { (parts::text(&capitalised(&by.words()))) }
+                @match others.iter().find(|(id, _)| *id == by.cause) {
+                    Some((_, others)) if *others > 0 => {
+                        ". It breaks " (parts::count(*others, "other package", "other packages")) ", too."
+                    }
+                    _ => ".",
+                }
+            }
+        }
         @for remark in &answer.package.remarks { p.notice { (parts::text(remark)) } }
         @if let Some(stale) = &answer.stale {
             p.notice { "The results for its dependencies are of an older repository; the newest could not be \
                 resolved: " (parts::text(stale)) }
         }
     }
+}
+
+/// Shows the suspects of the newest failed build.
+fn suspects(broken: &Broken) -> Markup {
+    let none = [(broken.none.own, "the package itself"), (broken.none.chance, "chance")];
+    html! { @if !broken.suspects.is_empty() { div.scroll { table {
+        caption { "What may have broken its last build" }
+        (parts::column_heads(&[("n", "Share"), ("", "Update"), ("n", "Repository"), ("", "Because")]))
+        tbody {
+            @for s in broken.suspects.iter().take(SUSPECTS).filter(|s| s.share >= SHARE) { tr {
+                td.n { (percent(s.share)) }
+                th scope="row" {
+                    (causes::updated(&s.update))
+                    @if !s.together.is_empty() { br; small { "or " (parts::text(&s.together.join(", "))) } }
+                }
+                td.n { @if let Some(repo) = s.repo { (repo) } }
+                td.why { @for (at, why) in s.evidence.iter().enumerate() { @if at > 0 { br; } (parts::text(why)) } }
+            } }
+            @for (share, what) in none.iter().filter(|(share, _)| *share >= SHARE) { tr {
+                td.n { (percent(*share)) } th scope="row" { (what) } td {} td {}
+            } }
+        }
+    } } } }
 }
 
 /// Shows whether the package is rebuilt, every reason why not, and the priority with its parts.

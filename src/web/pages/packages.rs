@@ -14,13 +14,13 @@ use crate::model::{BuildId, Name, TaskId};
 use crate::view::package::{self as package_view, PackageView, STATES, rank};
 use crate::view::text::{one_line, points};
 use crate::web::api::status;
-use crate::web::follower::View;
 use crate::web::listing::{address, collections, page};
 use crate::web::orders::Entry;
 use crate::web::params::{Order, PackagesQuery, PackagesRequest, SEARCH_CHARS_MAX, SortKey};
 use crate::web::parts::AsOf;
 use crate::web::refusal::Refusal;
 use crate::web::reply::{Asked, Content, reply};
+use crate::web::view::View;
 use crate::web::{KojiLinks, Site, links, parts};
 
 /// Longest reason in a row, in characters.

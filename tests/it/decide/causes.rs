@@ -209,6 +209,42 @@ fn builds_that_pass_tell_two_updates_apart() {
     assert_eq!(why["suspects"][0]["update"]["source"], "libx-2-1");
 }
 
+/// The log says what it judges, and when it judges otherwise. States and pages show the last word, and
+/// the audit derives each again.
+#[test]
+fn a_change_of_mind_is_an_event() {
+    let mut story = two_updates();
+    // Repositories let time pass without telling anything new of builds.
+    story.repo(3, &[base(), lib("libx", 2), lib("liby", 2)]);
+    PASSING.iter().for_each(|source| story.built(source, 3, true));
+    story.repo(4, &[base(), lib("libx", 2), lib("liby", 2)]);
+    let said = story.said();
+    let db = said.dir.path().join("koschei.db");
+    let ran = |args: &[&str]| {
+        let out = koschei(&[args, &["--db", db.to_str().unwrap()]].concat());
+        assert!(out.status.success(), "{args:?}: {}", String::from_utf8_lossy(&out.stderr));
+        String::from_utf8(out.stdout).unwrap()
+    };
+    let log = ran(&["log", "export", "--no-attachments"]);
+    let events = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let ranked: Vec<Value> = events.filter(|e| e["type"].as_str().unwrap().contains("suspects_ranked")).collect();
+    let of = |event: &Value, package: &str| -> Option<(String, u64)> {
+        let data = &event["data"];
+        let found = data["packages"].as_array().unwrap().iter().find(|p| p["package"] == package)?.clone();
+        let update = &data["updates"][usize::try_from(found["suspects"][0][0].as_u64()?).unwrap()];
+        Some((update["source"].as_str().unwrap().to_owned(), found["suspects"][0][1].as_u64().unwrap()))
+    };
+    let f1: Vec<(String, u64)> = ranked.iter().filter_map(|e| of(e, "f1")).collect();
+    assert!(f1.len() >= 2 && f1.iter().all(|(_, share)| *share <= 1000), "{ranked:#?}");
+    assert!(f1[0].1 < 600 && f1.last().unwrap().0 == "libx-2-1" && f1.last().unwrap().1 > 800, "{f1:?}");
+    let audit: Value = serde_json::from_str(&ran(&["log", "audit", "--json"])).unwrap();
+    assert_eq!(audit["total"], 0, "{audit}");
+    let status: Value = serde_json::from_str(&ran(&["status", "--json"])).unwrap();
+    let f1 = status["packages"].as_array().unwrap().iter().find(|p| p["package"] == "f1").unwrap();
+    assert_eq!(f1["broken_by"][0]["update"], "libx-2-1", "{f1}");
+    assert_eq!(f1["broken_by"][0]["cause"], said.causes[0]["id"], "{f1}");
+}
+
 #[test]
 fn without_them_both_have_equal_shares() {
     let said = two_updates().said();

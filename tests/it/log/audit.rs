@@ -5,8 +5,8 @@ use koschei::decide::request::request_of;
 use koschei::decide::{Policy, plan};
 use koschei::event::{
     Chosen, CollectionStateChanged, EvaluationMade, Event, NewEvent, PackageReasonChanged, PackageStateChanged,
-    PackageUntracked, RebuildCancelRequested, RebuildFinished, RebuildNotSubmitted, RebuildRequested, Record, Source,
-    TaskChanged, Tick, Trigger,
+    PackageSuspects, PackageUntracked, RebuildCancelRequested, RebuildFinished, RebuildNotSubmitted, RebuildRequested,
+    Record, Source, SuspectedUpdate, SuspectsRanked, TaskChanged, Tick, Trigger,
 };
 use koschei::fold::State;
 use koschei::log::{Commit, EventLog, Head, folding};
@@ -329,6 +329,26 @@ fn wrong_reasons(f: &mut Forger) -> (Seq, &'static str) {
     (f.decide(|made| *made.held.values_mut().next().unwrap() += 1, &[]), "held back")
 }
 
+/// Somebody accuses a package of having broken another one.
+fn wrong_suspects(f: &mut Forger) -> (Seq, &'static str) {
+    let (collection, of) = f.state.collections.iter().find(|(_, c)| !c.packages.is_empty()).unwrap();
+    let source = Some("accused-1-1".to_owned());
+    let update = SuspectedUpdate { source, was: None, repo_id: Some(RepoId(1)), together: Vec::new() };
+    let ranked = SuspectsRanked {
+        collection: collection.clone(),
+        rules: koschei::decide::causes::RULES,
+        updates: vec![update],
+        packages: vec![PackageSuspects {
+            package: of.packages.keys().next().unwrap().clone(),
+            task_id: TaskId(1),
+            suspects: vec![(0, 900)],
+            own: 50,
+            chance: 50,
+        }],
+    };
+    (f.add(ranked, None), "give other shares")
+}
+
 async fn forge(
     db: &std::path::Path,
     forgery: impl FnOnce(&mut Forger) -> (Seq, &'static str),
@@ -390,6 +410,7 @@ async fn nothing_is_found_where_nothing_is_wrong() {
 #[case(wrong_policy)]
 #[case(wrong_view)]
 #[case(wrong_reasons)]
+#[case(wrong_suspects)]
 #[tokio::test]
 async fn what_is_planted_is_found_and_nothing_else(#[case] forgery: Forgery) {
     let dir = tempfile::tempdir().unwrap();

@@ -29,6 +29,12 @@ const ASKED: &[&str] = &[
     "/collection/f99-build?json=1",
     "/collection/f99-build-side-7",
     "/collection/f99-biuld",
+    "/causes",
+    "/causes?collection=f99-build&json=1",
+    "/causes?collection=f99-biuld",
+    "/cause/0123456789",
+    "/update/libfoo-2.0-1.fc99",
+    "/update/nothing",
     "/event/99999",
     "/style.css",
     "/icon.svg",
@@ -40,7 +46,17 @@ const ASKED: &[&str] = &[
 ];
 
 /// The addresses requested as of a time when packages were broken.
-const ASKED_THEN: &[&str] = &["/", "/packages?collection=f99-build&state=unresolved", "/package/appbar"];
+const ASKED_THEN: &[&str] = &[
+    "/",
+    "/packages?collection=f99-build&state=unresolved",
+    "/package/appbar",
+    "/causes",
+    "/causes?json=1",
+    "/cause/18cb3e88a7",
+    "/cause/18cb3e88a7?json=1",
+    "/update/libfoo-2.0-1.fc99",
+    "/update/libfoo-2.0-1.fc99?json=1",
+];
 /// The addresses requested for the log of a service that worked with a hub.
 const ASKED_OF_STORY: &[&str] =
     &["/", "/collection/f98", "/package/app108", "/packages?state=failing,unresolved&rows=5"];

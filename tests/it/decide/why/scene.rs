@@ -126,6 +126,7 @@ impl Scene {
                     group_repo: None,
                     problems: Vec::new(),
                     explained: None,
+                    causes: Vec::new(),
                     group_good: None,
                     examined: false,
                     corrected: Vec::new(),

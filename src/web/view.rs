@@ -1,0 +1,144 @@
+//! What pages are made from: a state, and what they derive from it.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use rustc_hash::FxHashMap;
+
+use super::orders::Listing;
+use super::params::Order;
+use crate::decide::causes::{FailedBuild, OpenCause, open_causes};
+use crate::decide::{Policy, Queue};
+use crate::event::{Envelope, Event, PackageStateChanged};
+use crate::fold::{Collection, State};
+use crate::model::{Name, PackageState, Seq, Timestamp};
+use crate::view::answer;
+use crate::view::broken::since_good;
+use crate::view::package::STATES;
+
+/// Number of breakages and repairs that are kept, newest first.
+pub(super) const CHANGES_KEPT: usize = 200;
+
+/// A package that broke or was repaired.
+#[derive(Clone, Debug)]
+pub(super) struct Change {
+    pub(super) seq: Seq,
+    pub(super) at: Timestamp,
+    pub(super) what: PackageStateChanged,
+}
+
+/// What pages are made from: a state, and what belongs to it.
+#[derive(Debug, Default)]
+pub(super) struct View {
+    pub(super) state: State,
+    /// The rules in force in that state.
+    pub(super) policy: Policy,
+    /// The packages that broke or were repaired last, newest first.
+    pub(super) changes: VecDeque<Change>,
+    /// What pages derived from this very state. The next event takes it away.
+    derived: Derived,
+    /// The failed builds of each collection, judged, and what they were judged by.
+    judged: Mutex<FxHashMap<Name, Judged>>,
+    /// The listing of an earlier state.
+    earlier: Mutex<Option<Listing>>,
+    #[cfg(test)]
+    pub(super) made: Made,
+}
+
+/// Failed builds with their suspects, and the mark of the history that they follow from.
+type Judged = ((Option<Seq>, Option<u32>), Arc<Vec<FailedBuild>>);
+
+/// What many pages need of one state. The first one makes a part, and others wait for it.
+#[derive(Debug, Default)]
+struct Derived {
+    queue: OnceLock<Queue>,
+    causes: OnceLock<Vec<OpenCause>>,
+    listing: OnceLock<Listing>,
+}
+
+/// Counts how often parts were made.
+#[cfg(test)]
+#[derive(Debug, Default)]
+pub(super) struct Made {
+    pub(super) queues: std::sync::atomic::AtomicU32,
+    pub(super) listings: std::sync::atomic::AtomicU32,
+}
+
+impl View {
+    /// Makes the view of a state.
+    pub(super) fn of(state: State) -> Self {
+        Self { policy: Policy::in_force(&state), state, ..Self::default() }
+    }
+
+    /// Folds one event.
+    pub(super) fn apply(&mut self, e: &Envelope) {
+        let derived = std::mem::take(&mut self.derived);
+        if let Some(listing) = derived.listing.into_inner() {
+            *self.earlier.get_mut().unwrap_or_else(PoisonError::into_inner) = Some(listing);
+        }
+        self.state.apply(e);
+        match &e.event {
+            Event::PolicyAdopted(_) => self.policy = Policy::in_force(&self.state),
+            Event::PackageStateChanged(what) => self.changed(e, what),
+            _ => {}
+        }
+    }
+
+    /// Returns what is due in this state, made once for all pages.
+    pub(super) fn queue(&self) -> &Queue {
+        self.derived.queue.get_or_init(|| {
+            #[cfg(test)]
+            self.made.queues.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            answer::queue(&self.state, self.state.recorded_at, &self.policy)
+        })
+    }
+
+    /// Returns the open causes of this state, made once for all pages.
+    pub(super) fn causes(&self) -> &[OpenCause] {
+        self.derived.causes.get_or_init(|| open_causes(&self.state))
+    }
+
+    /// Returns the failed builds of a collection since the last good ones, with their suspects. They
+    /// are judged anew only after another build or repository.
+    pub(super) fn failed(&self, name: &Name, c: &Collection) -> Arc<Vec<FailedBuild>> {
+        let mark = c.history.mark();
+        let mut judged = self.judged.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, failed)) = judged.get(name).filter(|(of, _)| *of == mark) {
+            return failed.clone();
+        }
+        let failed = Arc::new(since_good(name, &c.history));
+        judged.insert(name.clone(), (mark, failed.clone()));
+        failed
+    }
+
+    /// Returns the lists of this state's packages, made once for all pages.
+    pub(super) fn listing(&self) -> &Listing {
+        self.derived.listing.get_or_init(|| {
+            #[cfg(test)]
+            self.made.listings.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            let earlier = self.earlier.lock().unwrap_or_else(PoisonError::into_inner).take();
+            Listing::of(&self.state, earlier)
+        })
+    }
+
+    /// See [`Listing::counts`].
+    pub(super) fn counts(&self, collection: &str) -> [usize; STATES.len()] {
+        self.listing().counts(&self.state, collection)
+    }
+
+    /// Returns all packages in an order, as indexes of the listing's places.
+    pub(super) fn order(&self, order: Order) -> &[u32] {
+        self.listing().order(&self.state, &self.policy, order)
+    }
+
+    /// Notes that a package broke or was repaired.
+    pub(super) fn changed(&mut self, e: &Envelope, what: &PackageStateChanged) {
+        // New and untracked packages are not news: whole distributions come and go like that.
+        let broken = |state| matches!(state, PackageState::Failing | PackageState::Unresolved);
+        if !broken(what.new) && !what.old.is_some_and(broken) {
+            return;
+        }
+        self.changes.push_front(Change { seq: e.seq, at: e.occurred_at, what: what.clone() });
+        self.changes.truncate(CHANGES_KEPT);
+    }
+}
