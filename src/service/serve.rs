@@ -161,6 +161,7 @@ impl Service {
             self.metrics.waiting(counts.into());
             self.metrics.loop_went_round(HEART, clock::now());
             self.metrics.rebuilds_of(writer.state(), clock::now());
+            self.metrics.causes_of(writer.state());
             if counts.outbox_pending > 0 {
                 self.outbox.send_modify(|n| *n += 1);
             }

@@ -5,7 +5,8 @@
 //! Metrics are counted per batch if possible. Nothing here is state: a restart begins at 0.
 //!
 //! There is one file per part: `pipeline` from message to log, `rules` for resolving and deciding,
-//! `hub` for requests to Koji, `rebuilds` for submissions, `snapshots` for those, `web` for pages, `loops` for whether
+//! `hub` for requests to Koji, `rebuilds` for submissions, `causes` for what breaks packages,
+//! `snapshots` for those, `web` for pages, `loops` for whether
 //! every loop still runs. `grafana/koschei.json` shows all metrics,
 //! `deploy/prometheus/koschei.rules.yml` has alerts. A test runs every query of both in a real
 //! Prometheus.
@@ -18,6 +19,7 @@ use prometheus::{Encoder, Registry, TextEncoder};
 use crate::base::clock;
 use register::Register;
 
+mod causes;
 mod hub;
 mod loops;
 mod pipeline;
@@ -43,6 +45,7 @@ struct Inner {
     rules: rules::Rules,
     hub: hub::HubMetrics,
     rebuilds: rebuilds::Rebuilds,
+    causes: causes::Causes,
     snapshots: snapshots::Snapshots,
     web: web::Web,
     loops: loops::Loops,
@@ -73,6 +76,7 @@ impl Metrics {
             rules: rules::Rules::new(r),
             hub: hub::HubMetrics::new(r),
             rebuilds: rebuilds::Rebuilds::new(r),
+            causes: causes::Causes::new(r),
             snapshots: snapshots::Snapshots::new(r),
             web: web::Web::new(r),
             loops: loops::Loops::new(r),

@@ -7,6 +7,9 @@ use prometheus::{
 /// Buckets of durations in seconds, from a cheap append to a slow resolution.
 const SECONDS: &[f64] = &[0.0005, 0.002, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0];
 
+/// Buckets of waits in seconds, from a minute to a week.
+const HOURS: &[f64] = &[60.0, 300.0, 900.0, 3600.0, 10_800.0, 43_200.0, 86_400.0, 259_200.0, 604_800.0];
+
 /// Makes metrics in one registry.
 ///
 /// # Panics
@@ -67,7 +70,16 @@ impl Register<'_> {
     }
 
     pub(super) fn seconds_by(self, name: &str, help: &str, labels: &[&str]) -> HistogramVec {
-        let opts = HistogramOpts::new(name, help).buckets(SECONDS.to_vec());
+        self.histograms(name, help, labels, SECONDS)
+    }
+
+    /// Like [`Self::seconds_by`], for what takes minutes to days.
+    pub(super) fn hours_by(self, name: &str, help: &str, labels: &[&str]) -> HistogramVec {
+        self.histograms(name, help, labels, HOURS)
+    }
+
+    fn histograms(self, name: &str, help: &str, labels: &[&str], buckets: &[f64]) -> HistogramVec {
+        let opts = HistogramOpts::new(name, help).buckets(buckets.to_vec());
         let h = HistogramVec::new(opts, labels).expect("names are valid");
         self.add(h.clone());
         h

@@ -73,6 +73,7 @@ pub(crate) async fn healthy(dir: &Path, metrics: &Metrics) -> koschei::log::AnyL
     let recording = Recording::open(&data.join("events.jsonl")).unwrap();
     recording::feed(&mut writer, recording, 100, &mut |_, _| {}).await.unwrap();
     metrics.rebuilds_of(writer.state(), writer.state().recorded_at);
+    metrics.causes_of(writer.state());
     metrics.hub_known("primary", Duration::from_secs(86_400), None);
     metrics.delivery_begins();
     metrics.waiting(QueueLengths { commands: 0, ..QueueLengths::from(log.counts().await.unwrap()) });

@@ -95,8 +95,9 @@ async fn appended_read_and_folded() {
 async fn the_stream_looks_like_the_recording() {
     let recording = recording().await;
     let counts = by_kind(&recording);
-    let apart = mix::distance(counts.iter().map(|(kind, c)| (*kind, c.0)));
-    assert!(apart < 60, "the recording's mix has changed, benches/koschei/mix.rs is {apart} thousandths behind");
+    let counted = counts.iter().filter(|(kind, _)| !mix::LEFT_OUT.contains(*kind));
+    let apart = mix::distance(counted.map(|(kind, c)| (*kind, c.0)));
+    assert!(apart < 20, "the recording's mix has changed, benches/koschei/mix.rs is {apart} thousandths behind");
 
     let mut stream = Generator::new(Size::of(EVENTS, 1));
     let generated = records(&mut stream);
