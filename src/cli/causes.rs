@@ -234,6 +234,9 @@ pub(super) async fn suspects(args: &SuspectsArgs) -> Done {
 fn of_build(f: &FailedBuild, out: &mut impl Write) -> std::io::Result<()> {
     let since = f.good_repo.map_or_else(|| "no good build is known".to_owned(), |r| format!("last good in {r}"));
     writeln!(out, "{} in {}: task {} failed in repository {}, {since}", f.source, f.collection, f.task, f.repo)?;
+    if let Some(line) = &f.line {
+        writeln!(out, "         its log says: {}", one_line(line, 160))?;
+    }
     for s in f.suspects.iter().take(SUSPECTS_SHOWN).filter(|s| s.share >= SHARE_SHOWN) {
         let name = s.update.source.as_deref().unwrap_or("a source package that is gone");
         let was = s.update.was.as_ref().map_or_else(String::new, |was| format!(" (was {was})"));

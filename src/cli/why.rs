@@ -83,6 +83,9 @@ fn broken(broken: &Broken, out: &mut impl Write) -> std::io::Result<()> {
         let what = one_line(&cause.what, 160);
         writeln!(out, "  broken by {}: {what} (`koschei cause {}`)", cause.update, cause.id)?;
     }
+    if let Some(line) = &broken.line {
+        writeln!(out, "  its log says: {}", one_line(line, 160))?;
+    }
     for s in broken.suspects.iter().take(SUSPECTS_SHOWN).filter(|s| s.share > 0) {
         let why = s.evidence.first().map_or("", String::as_str);
         writeln!(out, "  suspect, {} of 1000: {}; {why}", s.share, s.update)?;

@@ -332,12 +332,15 @@ pub struct TaskFault {
     /// Number of the host on which the task ran, if known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<i64>,
+    /// The line of the log named by `text` that says most about the failure, if the log was read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line: Option<String>,
 }
 
 impl TaskFault {
     /// Makes a fault, and shortens its text to what is stored.
     pub fn new(code: i64, text: &str) -> Self {
-        Self { code, text: bounded_fault(text).into_owned(), host: None }
+        Self { code, text: bounded_fault(text).into_owned(), host: None, line: None }
     }
 }
 
@@ -371,9 +374,9 @@ pub struct ChildTask {
     pub fault: Option<TaskFault>,
 }
 
-/// The state of a scratch build of this service's user changed. Version 2; version 1 had no faults
-/// and no architectures of steps. Source: `task.state.change` messages, `getTaskInfo`,
-/// `getTaskDescendents`, `getTaskResult`.
+/// The state of a scratch build of this service's user changed. Version 3; version 2 had no lines of
+/// logs, and version 1 no faults and no architectures of steps. Source: `task.state.change`
+/// messages, `getTaskInfo`, `getTaskDescendents`, `getTaskResult`, `downloadTaskOutput`.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct TaskChanged {
     /// Hub instance.

@@ -121,7 +121,7 @@ kinds! {
         RepoReady = "repo_ready" v 2;
         RepoExpired = "repo_expired" v 1;
         RepoDeleted = "repo_deleted" v 1;
-        TaskChanged = "task_changed" v 2;
+        TaskChanged = "task_changed" v 3;
         TaskVanished = "task_vanished" v 1;
         BuildrootOverrideChanged = "buildroot_override_changed" v 1;
     }

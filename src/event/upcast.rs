@@ -29,6 +29,9 @@ fn step(name: &str, from: u16, payload: Value) -> Option<Value> {
         // Version 2 added faults and the steps' architectures, all optional. A reader that ignores
         // them judges tasks differently.
         ("task_changed", 1) => Some(payload),
+        // Version 3 added the telling lines of logs, optional. A reader that ignores them ranks
+        // suspects differently.
+        ("task_changed", 2) => Some(payload),
         // Version 2 added `builds_on`, absent for a collection that builds on its own hub. A reader
         // that ignores it would submit to the wrong hub.
         ("collection_created" | "collection_edited", 1) => Some(payload),

@@ -114,6 +114,9 @@ pub struct BuildCompared {
     pub repo_id: RepoId,
     /// Whether it is a good build.
     pub passed: bool,
+    /// The line of the log of the first failed step that says most about the failure, if it was read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line: Option<String>,
     /// The last good build before it. Absent if there is nothing to compare with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub good: Option<GoodBuild>,

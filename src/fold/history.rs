@@ -53,6 +53,9 @@ pub struct ComparedBuild {
     /// Whether it is a good build.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub passed: bool,
+    /// The line of its log that says most about its failure, if it was read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line: Option<Box<str>>,
     /// The repository of the last good build before it. `None` if none is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub good_repo: Option<RepoId>,
@@ -166,6 +169,7 @@ impl UpdateHistory {
             source: b.source.clone(),
             repo: b.repo_id,
             passed: b.passed,
+            line: b.line.as_deref().map(Into::into),
             good_repo: b.good.as_ref().map(|good| good.repo_id),
             own_changed: b.good.as_ref().is_some_and(|good| good.source != b.source),
             changes,
@@ -227,6 +231,7 @@ mod tests {
             source: "1-1".into(),
             repo_id: RepoId(2),
             passed,
+            line: None,
             good: Some(good),
             updates: vec![DifferingSource {
                 source: "libx".into(),

@@ -36,6 +36,7 @@ impl State {
             any_step: false,
             steps: Box::default(),
             fault: None,
+            line: None,
             buildroots: Vec::new(),
             outcome: None,
             reason: None,
@@ -62,6 +63,8 @@ impl State {
             let unjudged = task.awaits_judgement();
             task.steps = e.children.iter().map(|c| Step::of(c, unjudged)).collect();
             task.fault = e.fault.clone().filter(|_| unjudged).map(Box::new);
+            let lines = e.children.iter().filter_map(|c| c.fault.as_ref()?.line.as_deref());
+            task.line = lines.into_iter().next().map(Into::into).or(task.line.take());
         }
         if let Some(collection) = task.collection.clone().filter(|_| known) {
             self.task_in_package(&e.hub, e.task_id, &collection);

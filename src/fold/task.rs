@@ -74,6 +74,10 @@ pub struct Task {
     /// The task's own fault, if the hub was asked. Kept until the task is judged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fault: Option<Box<TaskFault>>,
+    /// The line of the log of the first failed step that says most about the failure, if the hub was
+    /// asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line: Option<Box<str>>,
     /// The buildroots that the hub recorded, one per architecture.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub buildroots: Vec<RecordedBuildroot>,

@@ -167,8 +167,35 @@ impl Reader {
             }
         }
         let mut answers = batch.send().await?;
-        looked.seen.extend(all.into_iter().filter_map(|(steps, why)| steps.seen(why, &mut answers, scope)));
+        let mut known = Vec::new();
+        for (mut steps, why) in all {
+            steps.note_why(why, &mut answers);
+            known.push(steps);
+        }
+        let short = self.read_logs(known.iter_mut().collect(), scope, false).await?;
+        self.read_logs(short, scope, true).await?;
+        looked.seen.extend(known.into_iter().filter_map(|steps| steps.seen(scope)));
         Ok(())
+    }
+
+    /// Reads the logs of failed tasks: the ends, or the whole ones. Returns the tasks whose logs are
+    /// to be read as a whole.
+    async fn read_logs<'a>(
+        &self,
+        tasks: Vec<&'a mut Steps>,
+        scope: &Scope,
+        whole: bool,
+    ) -> Result<Vec<&'a mut Steps>, HubError> {
+        let mut batch = self.batch();
+        let asked: Vec<_> = tasks.into_iter().map(|steps| (steps.ask_log(scope, whole, &mut batch), steps)).collect();
+        let mut answers = batch.send().await?;
+        let mut short = Vec::new();
+        for (log, steps) in asked {
+            if log.is_some_and(|log| steps.note_log(log, &mut answers)) {
+                short.push(steps);
+            }
+        }
+        Ok(short)
     }
 }
 

@@ -30,7 +30,8 @@ pub use tags::{
     get_tag_groups, list_packages, list_tagged, query_changes, query_taggings, tag_last_change_event,
 };
 pub use tasks::{
-    ListTasks, ScratchBuild, build, cancel_task, get_task_descendents, get_task_info, get_task_result, list_tasks,
+    ListTasks, ScratchBuild, build, cancel_task, download_task_output, get_task_descendents, get_task_info,
+    get_task_result, list_tasks,
 };
 
 use std::collections::BTreeMap;

@@ -5,7 +5,7 @@
 //! - [`client`] asks a hub. [`session`] changes something on a hub, after a [`login`]. [`profile`]
 //!   reads the settings from the files of the `koji` command.
 //! - [`calls`] has the methods we call, [`records`] the answers, and [`facts`] turns answers into
-//!   parts of events.
+//!   parts of events. `log_line` chooses the line of a log that says why a build failed.
 //! - [`files`] fetches repositories and source packages.
 //! - [`archive`] is a directory that accompanies a recording and stands in for the hub:
 //!   repositories, build requirements and recorded answers.
@@ -20,6 +20,7 @@ pub mod faults;
 pub mod files;
 #[cfg(feature = "gssapi")]
 pub mod gss;
+pub(crate) mod log_line;
 pub mod login;
 pub mod profile;
 pub mod records;

@@ -21,4 +21,4 @@ pub use repos::Repo;
 pub use requests::{BuildRequest, METADATA, repo_of_step};
 pub use rpms::{Buildroot, Rpm, RpmHeaders};
 pub use tags::{ExternalRepo, Group, GroupMember, InheritanceLink, ListedPackage, Tag, Target};
-pub use tasks::{Task, TaskResult, TaskTree};
+pub use tasks::{FileBytes, Task, TaskResult, TaskTree};

@@ -65,6 +65,9 @@ pub(crate) struct Broken {
     pub(crate) cause: Option<CauseShare>,
     /// The suspects of its newest failed build.
     pub(crate) suspects: Vec<Suspected>,
+    /// The line of the log of that build that says most about its failure.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) line: Option<String>,
     /// What no suspect has of that build.
     #[serde(skip)]
     pub(crate) none: NoUpdate,
@@ -102,14 +105,15 @@ impl Broken {
             let cause = cause_of(collection, package).into_iter().next();
             let share = |c: OpenCause| CauseShare { id: c.id, update: c.update, share: 1000, what: c.what };
             let cause = cause.map(share);
-            return Self { collection: name, cause, suspects: Vec::new(), none: NoUpdate::default() };
+            return Self { collection: name, cause, suspects: Vec::new(), line: None, none: NoUpdate::default() };
         }
         let failed = failed();
         let newest = failed.iter().rfind(|f| f.package == *package.0);
         let suspects = newest.map_or_else(Vec::new, |f| f.suspects.clone());
         let first = suspects.first().filter(|s| s.share >= BROKE);
         let cause = first.map(|s| CauseShare::of_build(collection.0, s));
-        Self { collection: name, cause, suspects, none: newest.map(|f| f.none).unwrap_or_default() }
+        let (line, none) = newest.map(|f| (f.line.clone(), f.none)).unwrap_or_default();
+        Self { collection: name, cause, suspects, line, none }
     }
 }
 

@@ -101,6 +101,13 @@ impl Writer {
         let Some(repo_id) = build.built_in.or(build.repo) else { return Ok(None) };
         let hub = build.hub(&own).clone();
         let passed = build.outcome == Some(Outcome::Ok);
+        let line = match build.kind {
+            EvidenceKind::Scratch(task) if !passed => {
+                let task = self.state.hubs.get(&hub).and_then(|h| h.tasks.get(&task));
+                task.and_then(|t| t.line.as_deref()).map(str::to_owned)
+            }
+            _ => None,
+        };
         let (task_id, build_id) = ids(build.kind);
         let arches: Vec<Name> = c.arches.keys().cloned().collect();
         let mut by_arch: Vec<(Name, Differing)> = Vec::new();
@@ -143,6 +150,7 @@ impl Writer {
             source,
             repo_id,
             passed,
+            line,
             good,
             updates,
             arches,

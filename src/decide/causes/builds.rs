@@ -6,6 +6,7 @@ use rustc_hash::FxHashMap;
 use smol_str::SmolStr;
 
 use super::{FailedBuild, NoUpdate, Suspected, Updated};
+use crate::decide::faults::alike;
 use crate::decide::suspects::{Build, Change, Evidence, Facts, Model, Suspect, Update, Which, rank};
 use crate::event::DifferingSource;
 use crate::fold::{ComparedBuild, UpdateHistory};
@@ -113,6 +114,12 @@ impl<'a> Numbers<'a> {
     }
 }
 
+/// Returns the same number for lines that differ only in what differs between builds: paths, numbers,
+/// times.
+fn alike_line(line: &str) -> u64 {
+    crate::fold::stands_for(&alike::mark(line))
+}
+
 fn number(n: usize) -> u32 {
     u32::try_from(n).unwrap_or(u32::MAX)
 }
@@ -144,7 +151,8 @@ pub fn runs(collection: &Name, history: &UpdateHistory, which: Which) -> Vec<Run
         let changes = numbers.changes(history, b);
         let repo = history.place(b.repo);
         let (passed, own_changed) = (b.passed, b.own_changed);
-        evidence.builds.push(Build { package, repo, passed, own_changed, text: None, changes });
+        let text = b.line.as_deref().map(alike_line);
+        evidence.builds.push(Build { package, repo, passed, own_changed, text, changes });
     }
     evidence.updates = std::mem::take(&mut numbers.updates);
     let ranked = rank(&evidence, &Model::default(), which);
@@ -172,6 +180,7 @@ pub fn runs(collection: &Name, history: &UpdateHistory, which: Which) -> Vec<Run
             source: nvr(&b.package, &b.source),
             repo: b.repo,
             good_repo: b.good_repo,
+            line: b.line.as_deref().map(str::to_owned),
             suspects,
             none,
             since_good: false,

@@ -88,6 +88,7 @@ mod tests {
             source: "app-1-1".to_owned(),
             repo: RepoId(3),
             good_repo: Some(RepoId(1)),
+            line: None,
             suspects: shares.iter().map(suspect).collect(),
             none: NoUpdate { own: 0, chance: left },
             since_good: true,

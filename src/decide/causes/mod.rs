@@ -95,6 +95,9 @@ pub struct FailedBuild {
     pub repo: RepoId,
     /// The repository of the last good build before it. `None` if none is known.
     pub good_repo: Option<RepoId>,
+    /// The line of its log that says most about the failure, if it was read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub line: Option<String>,
     /// The suspects, surest first.
     pub suspects: Vec<Suspected>,
     /// What no update has.

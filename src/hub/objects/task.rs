@@ -1,5 +1,5 @@
-//! A scratch build of ours. Reading it takes up to three rounds: the task, its steps, why they
-//! failed.
+//! A scratch build of ours. Reading it takes up to five rounds: the task, its steps, why they
+//! failed, the end of the log that says more, and the whole log if it is short.
 
 use std::collections::BTreeMap;
 
@@ -10,14 +10,17 @@ use crate::hub::convert;
 use crate::hub::diff::Compare;
 use crate::hub::objects::Scope;
 use crate::hub::snapshot::Seen;
-use crate::koji::calls::{get_task_descendents, get_task_info, get_task_result};
-use crate::koji::records::{Task, TaskResult, TaskTree};
+use crate::koji::calls::{download_task_output, get_task_descendents, get_task_info, get_task_result};
+use crate::koji::log_line::telling_line;
+use crate::koji::records::{BuildRequest, FileBytes, Task, TaskResult, TaskTree};
 use crate::koji::{Answers, Asked, Batch, facts};
 use crate::model::koji::TaskState;
 use crate::model::{Name, Nvr, RepoId, TaskId, Timestamp};
 
 /// Maximum number of steps kept per task.
 const STEPS_MAX: usize = 64;
+/// How much of the end of a log is read, in bytes.
+const LOG_BYTES: i64 = 64 << 10;
 
 /// A scratch build of ours (`getTaskInfo`, `getTaskDescendents`, `getTaskResult`).
 #[derive(Clone, PartialEq, Debug)]
@@ -58,10 +61,18 @@ pub(super) fn ask(id: TaskId, batch: &mut Batch) -> Reading {
     })
 }
 
-/// A task and its steps.
+/// A task, its steps, and why they failed.
 pub(in crate::hub) struct Steps {
     task: Task,
     below: Vec<Task>,
+    faults: BTreeMap<TaskId, TaskFault>,
+}
+
+/// The log of a failed step.
+pub(in crate::hub) struct AskedLog {
+    step: TaskId,
+    file: &'static str,
+    asked: Asked<FileBytes>,
 }
 
 impl Steps {
@@ -72,7 +83,7 @@ impl Steps {
 
     pub(in crate::hub) fn new(task: Task, tree: &TaskTree) -> Self {
         let below = tree.tasks().into_iter().filter(|t| t.id != task.id).take(STEPS_MAX).cloned().collect();
-        Self { task, below }
+        Self { task, below, faults: BTreeMap::new() }
     }
 
     fn failed(&self) -> impl Iterator<Item = &Task> {
@@ -84,13 +95,8 @@ impl Steps {
         self.failed().map(|t| batch.add(get_task_result(t.id))).collect()
     }
 
-    /// Adds the answers. Returns `None` if the task is not a scratch build or not ours.
-    pub(in crate::hub) fn seen(
-        self,
-        why: Vec<Asked<TaskResult>>,
-        answers: &mut Answers,
-        scope: &Scope,
-    ) -> Option<Seen> {
+    /// Takes up the answers.
+    pub(in crate::hub) fn note_why(&mut self, why: Vec<Asked<TaskResult>>, answers: &mut Answers) {
         let mut faults = BTreeMap::new();
         for (task, why) in self.failed().zip(why) {
             let fault = match answers.take(why) {
@@ -102,15 +108,59 @@ impl Steps {
                 faults.insert(task.id, facts::fault(task, &fault));
             }
         }
-        seen(&self.task, &self.below, &faults, scope).map(|task| Seen::Task(Box::new(task)))
+        self.faults = faults;
+    }
+
+    /// Asks for the end of the log that the fault of the first failed step names. `whole` asks for
+    /// the beginning, which is all of a log shorter than [`LOG_BYTES`].
+    pub(in crate::hub) fn ask_log(&self, scope: &Scope, whole: bool, batch: &mut Batch) -> Option<AskedLog> {
+        request_of_ours(&self.task, scope)?;
+        let named = |step: &Task| Some((step.id, log_named_by(&self.faults.get(&step.id)?.text)?));
+        let (step, file) = self.below.iter().filter(|t| t.state == TaskState::Failed).find_map(named)?;
+        let offset = if whole { 0 } else { -LOG_BYTES };
+        Some(AskedLog { step, file, asked: batch.add(download_task_output(step, file, offset, LOG_BYTES)) })
+    }
+
+    /// Takes up the log. Returns whether it has to be asked for as a whole: the hub cannot read the
+    /// last bytes of a file that is shorter. A log that cannot be had is no trouble, because it only
+    /// says more exactly what failed.
+    pub(in crate::hub) fn note_log(&mut self, log: AskedLog, answers: &mut Answers) -> bool {
+        match answers.take(log.asked) {
+            Ok(FileBytes(bytes)) => {
+                if let Some(fault) = self.faults.get_mut(&log.step) {
+                    fault.line = telling_line(&bytes);
+                }
+                false
+            }
+            Err(error) => {
+                let why = crate::model::causes::with_causes(&error);
+                tracing::debug!(task = %log.step, file = log.file, error = %why, "a failed build's log is not known");
+                error.fault().is_some()
+            }
+        }
+    }
+
+    /// Returns the task. `None` if it is not a scratch build or not ours.
+    pub(in crate::hub) fn seen(self, scope: &Scope) -> Option<Seen> {
+        seen(&self.task, &self.below, &self.faults, scope).map(|task| Seen::Task(Box::new(task)))
     }
 }
 
-fn seen(task: &Task, below: &[Task], faults: &BTreeMap<TaskId, TaskFault>, scope: &Scope) -> Option<TaskSeen> {
+/// Returns the log that a fault names, as the builder writes it: `…; see build.log for more
+/// information`.
+fn log_named_by(fault: &str) -> Option<&'static str> {
+    let (_, named) = fault.rsplit_once("see ")?;
+    ["build.log", "root.log"].into_iter().find(|log| named.contains(log))
+}
+
+/// Returns the request of a task, if it is a scratch build of ours.
+fn request_of_ours(task: &Task, scope: &Scope) -> Option<BuildRequest> {
     let request = task.build_request()?;
-    if !request.scratch || scope.user.is_none_or(|user| task.owner != Some(user)) {
-        return None;
-    }
+    (request.scratch && scope.user.is_some_and(|user| task.owner == Some(user))).then_some(request)
+}
+
+fn seen(task: &Task, below: &[Task], faults: &BTreeMap<TaskId, TaskFault>, scope: &Scope) -> Option<TaskSeen> {
+    let request = request_of_ours(task, scope)?;
     let nvr = Nvr::parse_srpm(request.source.rsplit('/').next()?)?;
     // The repository that the builder took, if the request left the choice to Koji.
     let taken = below.iter().find_map(Task::repo_of_step);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Query, record, seconds};
-use crate::koji::records::{METADATA, Task, TaskResult, TaskTree};
+use crate::koji::records::{FileBytes, METADATA, Task, TaskResult, TaskTree};
 use crate::koji::xmlrpc::Value;
 use crate::model::koji::TaskState;
 use crate::model::{Name, RepoId, TaskId, Timestamp};
@@ -22,6 +22,12 @@ pub fn get_task_descendents(id: TaskId) -> Query<TaskTree> {
 /// cancelled.
 pub fn get_task_result(id: TaskId) -> Query<TaskResult> {
     Query::new("getTaskResult", vec![id.into()]).with("raise_fault", false)
+}
+
+/// Asks for `bytes` of a file that a task wrote. A negative offset counts from the end of the file.
+/// The answer is a fault if there is no such file, or if the offset is before its beginning.
+pub fn download_task_output(id: TaskId, file: &str, offset: i64, bytes: i64) -> Query<FileBytes> {
+    Query::new("downloadTaskOutput", vec![id.into(), file.into(), offset.into(), bytes.into()])
 }
 
 /// Which `build` tasks of a user to list, and in which order.

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use base64::Engine as _;
+
 use super::requests::{BuildRequest, repo_of_step};
 use crate::koji::shape::{Fields, FromValue, ShapeError};
 use crate::koji::xmlrpc::{Fault, Value, decode_request, fault};
@@ -97,6 +99,24 @@ impl TaskTree {
         let mut tasks: Vec<&Task> = self.0.values().flatten().collect();
         tasks.sort_by_key(|task| task.id);
         tasks
+    }
+}
+
+/// Bytes of a file, as `downloadTaskOutput` returns them: a text in base64, or the bytes themselves.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FileBytes(pub Vec<u8>);
+
+impl FromValue for FileBytes {
+    fn from_value(value: &Value) -> Result<Self, ShapeError> {
+        match value {
+            Value::Bytes(bytes) => Ok(Self(bytes.clone())),
+            Value::Text(text) => {
+                let text: String = text.split_ascii_whitespace().collect();
+                let bytes = base64::engine::general_purpose::STANDARD.decode(text);
+                bytes.map(Self).map_err(|_| ShapeError::new("bytes in base64", value))
+            }
+            other => Err(ShapeError::new("bytes in base64", other)),
+        }
     }
 }
 

@@ -214,7 +214,9 @@ fn head(
 /// Shows the suspects of the newest failed build.
 fn suspects(broken: &Broken) -> Markup {
     let none = [(broken.none.own, "the package itself"), (broken.none.chance, "chance")];
-    html! { @if !broken.suspects.is_empty() { div.scroll { table {
+    html! {
+    @if let Some(line) = &broken.line { p { "Its log says:" } pre { (parts::text(line)) } }
+    @if !broken.suspects.is_empty() { div.scroll { table {
         caption { "What may have broken its last build" }
         (parts::column_heads(&[("n", "Share"), ("", "Update"), ("n", "Repository"), ("", "Because")]))
         tbody {

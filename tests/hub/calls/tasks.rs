@@ -236,7 +236,17 @@ fn download(tx: &mut Tx<'_>, args: &Args) -> Result<V, Fault> {
     let file = tx.w.task(id).and_then(|t| t.output.iter().find(|(n, _)| n == name));
     let (_, bytes) = file.ok_or_else(|| Fault::generic(format!("no file \"{name}\" output by task {id}")))?;
     let number = |name: &str| args.int(name).and_then(|n| usize::try_from(n).ok());
-    let start = number("offset").unwrap_or(0).min(bytes.len());
+    // A negative offset counts from the end. Python refuses one that is before the beginning.
+    let start = match args.int("offset").unwrap_or(0) {
+        from @ ..0 => {
+            let from = usize::try_from(from.unsigned_abs()).unwrap_or(usize::MAX);
+            bytes
+                .len()
+                .checked_sub(from)
+                .ok_or_else(|| Fault::python("<class 'OSError'>: [Errno 22] Invalid argument"))?
+        }
+        _ => number("offset").unwrap_or(0).min(bytes.len()),
+    };
     let end = number("size").map_or(bytes.len(), |size| (start + size).min(bytes.len()));
     use base64::Engine as _;
     Ok(base64::engine::general_purpose::STANDARD.encode(&bytes[start..end]).into())

@@ -18,6 +18,8 @@ pub enum Outcome {
     Ok,
     /// `mock` fails in the build itself.
     FailBuild,
+    /// The same, and `build.log` is this text.
+    FailSaying(String),
     /// The source package cannot be made.
     FailSrpm,
     /// Build requirements cannot be installed.
@@ -394,6 +396,14 @@ impl Tx<'_> {
             Outcome::FailBuild => {
                 self.buildroot(step.id, &arch, place.repo, (&rpm.name, &requires), true);
                 self.write_logs(step.id, &[]);
+                self.fail_task(step.id, 1005, &mock(1, "build.log"));
+            }
+            Outcome::FailSaying(log) => {
+                self.buildroot(step.id, &arch, place.repo, (&rpm.name, &requires), true);
+                self.write_logs(step.id, &[]);
+                let output = &mut self.w.task_mut(step.id).output;
+                let build_log = output.iter_mut().filter(|(name, _)| name == "build.log");
+                build_log.for_each(|(_, bytes)| *bytes = log.clone().into_bytes());
                 self.fail_task(step.id, 1005, &mock(1, "build.log"));
             }
             Outcome::Fault(code, text) => self.fail_task(step.id, code, &text),

@@ -10,6 +10,7 @@ pub(crate) mod hub_up;
 pub(crate) mod inside;
 pub(crate) mod kill;
 pub(crate) mod lives;
+pub(crate) mod logs;
 pub(crate) mod overrides;
 pub(crate) mod pause;
 pub(crate) mod policies;
