@@ -8,6 +8,7 @@ use tempfile::TempDir;
 
 use crate::recorded::koschei;
 use crate::tiny::{MetaFile, Pkg, pkg, primary_xml, write_repo};
+use crate::web_site::Pages;
 
 const START: i64 = 1_800_000_000;
 
@@ -243,6 +244,53 @@ fn a_change_of_mind_is_an_event() {
     let f1 = status["packages"].as_array().unwrap().iter().find(|p| p["package"] == "f1").unwrap();
     assert_eq!(f1["broken_by"][0]["update"], "libx-2-1", "{f1}");
     assert_eq!(f1["broken_by"][0]["cause"], said.causes[0]["id"], "{f1}");
+}
+
+/// Pages say of an update what the verbs say: on the overview, on the pages of the cause, the update and
+/// each package, for people and for programs.
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_name_the_update() {
+    let mut story = two_updates();
+    PASSING.iter().for_each(|source| story.built(source, 2, true));
+    story.repo(3, &[base(), lib("libx", 2), lib("liby", 2)]);
+    let said = story.said();
+    let id = said.causes[0]["id"].as_str().unwrap();
+    let db = said.dir.path().join("koschei.db");
+    let log = koschei::log::open(db.to_str().unwrap(), &koschei::log::Options::default()).await.unwrap();
+    let pages = Pages::over(&log).await;
+    for address in ["/", "/causes", "/causes?collection=f99"] {
+        let page = pages.page(address).await;
+        assert!(page.contains(&format!("<a href=\"/cause/{id}\">libx-2-1</a>")), "{address}: {page}");
+        assert!(page.contains("/package/f4?collection=f99"), "{address}: {page}");
+    }
+    let cause = pages.page(&format!("/cause/{id}")).await;
+    for part in ["/update/libx-2-1", "was libx-1-1", "Packages it breaks (4)", "held to have broken 4 packages"] {
+        assert!(cause.contains(part), "{part}: {cause}");
+    }
+    let update = pages.page("/update/libx-2-1").await;
+    for part in ["came into buildroots with repository 2", "0 passed last time and 4 failed", id] {
+        assert!(update.contains(part), "{part}: {update}");
+    }
+    let harmless = pages.page("/update/liby-2-1").await;
+    for part in ["Nothing is known to be broken by it", "6 passed last time and 4 failed"] {
+        assert!(harmless.contains(part), "{part}: {harmless}");
+    }
+    let package = pages.page("/package/f1").await;
+    for part in ["It breaks 3 other packages, too", "What may have broken its last build", id] {
+        assert!(package.contains(part), "{part}: {package}");
+    }
+    let why = koschei(&["why", "f1", "--json", "--db", db.to_str().unwrap()]);
+    assert_eq!(pages.json("/package/f1").await, serde_json::from_slice::<Value>(&why.stdout).unwrap());
+    let listed = pages.json("/causes").await;
+    let names = |of: &Value| -> Vec<String> {
+        of["packages"].as_array().unwrap().iter().map(|p| p["name"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!((&listed[0]["id"], names(&listed[0])), (&said.causes[0]["id"], names(&said.causes[0])));
+    assert_eq!(listed[0]["update"], said.causes[0]["update"]);
+    assert_eq!(pages.get("/causes?collection=f98").await.status, 404);
+    assert_eq!(pages.get("/update/no").await.status, 400);
+    pages.stop().await;
+    koschei::log::EventLog::close(&log).await;
 }
 
 #[test]
