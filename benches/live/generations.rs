@@ -145,7 +145,9 @@ impl Distribution {
     /// Rebuilds a source package: its binary packages get another release, and packages that
     /// require exactly the old one require the new one.
     pub fn rebuild(&mut self, source: usize) {
+        let old_source = format!("<rpm:sourcerpm>{}.src.rpm<", self.sources[source].nvr());
         self.sources[source].rebuilt += 1;
+        let new_source = format!("<rpm:sourcerpm>{}.src.rpm<", self.sources[source].nvr());
         let rebuilt = self.sources[source].rebuilt;
         for at in self.sources[source].binaries.clone() {
             let entry = &self.entries[at];
@@ -155,10 +157,11 @@ impl Distribution {
             let (had, has) = (format!("ver=\"{version}\" rel=\"{old}\""), format!("ver=\"{version}\" rel=\"{new}\""));
             let entry = &mut self.entries[at];
             entry.release.clone_from(&new);
-            // Its own version, its provides with that version, and its requirements on packages of
-            // the same source.
+            // Its own version, its provides with that version, its requirements on packages of the
+            // same source, and the source package that it was built from.
             entry.text =
                 entry.text.replace(&had, &has).replace(&format!("{version}-{old})"), &format!("{version}-{new})"));
+            entry.text = entry.text.replace(&old_source, &new_source);
             let id = sha256(format!("{name}-{version}-{new}").as_bytes());
             let old_id = between(&entry.text, "pkgid=\"YES\">", "<").unwrap().to_owned();
             entry.text = entry.text.replace(&old_id, &id);
