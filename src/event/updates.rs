@@ -267,4 +267,6 @@ pub struct SuspectsRanked {
 impl SuspectsRanked {
     /// A share, in thousandths, whose change is worth an event.
     pub const MATTERS: u32 = 50;
+    /// The share, in thousandths, from which on an update is held to have broken a build.
+    pub const BROKE: u32 = 500;
 }

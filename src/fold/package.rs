@@ -100,7 +100,7 @@ pub struct Suspects {
     pub own: u32,
     /// The share of chance.
     pub chance: u32,
-    /// Since when the first suspect is the first one.
+    /// Since when the same update is held to have broken the builds, or none is.
     pub since: Seq,
     /// The time of that event.
     pub since_at: Timestamp,

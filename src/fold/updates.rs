@@ -1,11 +1,11 @@
 //! Folds which updates came with which repository, and which builds were compared.
 
+use smol_str::{SmolStr, format_smolstr};
+
 use super::collection::Arrived;
 use super::evidence::EvidenceKind;
 use super::package::{FoundCause, Suspects, stands_for};
 use super::state::State;
-use smol_str::{SmolStr, format_smolstr};
-
 use crate::event::{BuildCompared, CausesFound, PackageCauses, SuspectedUpdate, SuspectsRanked, UpdatesArrived};
 use crate::model::{Seq, Timestamp};
 
@@ -85,8 +85,10 @@ impl State {
             let named =
                 of.suspects.iter().filter_map(|(at, share)| Some((e.updates.get(*at as usize)?.clone(), *share)));
             let named: Vec<(SuspectedUpdate, u32)> = named.collect();
-            let first = |named: &[(SuspectedUpdate, u32)]| named.first().map(|(update, _)| update.known_by());
-            let same = package.suspects.as_ref().filter(|before| first(&before.named) == first(&named));
+            let broke = |named: &[(SuspectedUpdate, u32)]| {
+                named.first().filter(|(_, share)| *share >= SuspectsRanked::BROKE).map(|(update, _)| update.known_by())
+            };
+            let same = package.suspects.as_ref().filter(|before| broke(&before.named) == broke(&named));
             let (since, since_at) = same.map_or((seq, at), |before| (before.since, before.since_at));
             let suspects = Suspects { task: of.task_id, named, own: of.own, chance: of.chance, since, since_at };
             package.suspects = Some(Box::new(suspects));

@@ -183,7 +183,6 @@ pub fn runs(collection: &Name, history: &UpdateHistory, which: Which) -> Vec<Run
             line: b.line.as_deref().map(str::to_owned),
             suspects,
             none,
-            since_good: false,
         };
         let failed = Failed { seq: b.seq, at: b.at, build };
         match of.last_mut().filter(|run| run.ended.is_none()) {
@@ -191,11 +190,7 @@ pub fn runs(collection: &Name, history: &UpdateHistory, which: Which) -> Vec<Run
             None => of.push(Run { package: b.package.clone(), failed: vec![failed], ended: None }),
         }
     }
-    let mut all: Vec<Run> = runs.into_values().flatten().collect();
-    for run in all.iter_mut().filter(|run| run.ended.is_none()) {
-        run.failed.iter_mut().for_each(|failed| failed.build.since_good = true);
-    }
-    all
+    runs.into_values().flatten().collect()
 }
 
 fn nvr(name: &str, version: &str) -> String {

@@ -31,9 +31,8 @@ pub fn changed_mind(name: &Name, collection: &Collection) -> Option<SuspectsRank
         if package.suspects.as_ref().is_some_and(|known| !matters(known, build)) {
             continue;
         }
-        let named = build.suspects.iter().take(NAMED).filter(|s| s.share >= SLIGHT);
-        let suspects = named.map(|s| {
-            let at = updates.insert_full(update(s)).0;
+        let suspects = named(build).map(|s| {
+            let at = updates.insert_full(s.as_event()).0;
             (u32::try_from(at).unwrap_or(u32::MAX), s.share)
         });
         packages.push(PackageSuspects {
@@ -48,21 +47,25 @@ pub fn changed_mind(name: &Name, collection: &Collection) -> Option<SuspectsRank
     (!packages.is_empty()).then(|| SuspectsRanked { collection: name.clone(), rules: RULES, updates, packages })
 }
 
-fn update(s: &Suspected) -> SuspectedUpdate {
-    let (source, was) = (s.update.source.clone(), s.update.was.clone());
-    SuspectedUpdate { source, was, repo_id: s.repo, together: s.together.clone() }
+/// Returns the suspects that an event names.
+fn named(build: &FailedBuild) -> impl Iterator<Item = &Suspected> {
+    build.suspects.iter().take(NAMED).filter(|s| s.share >= SLIGHT)
 }
 
 /// Checks whether a judgement is worth an event: about another build, with another update that is
 /// held to have broken it, or with a share that is another one by [`SuspectsRanked::MATTERS`].
+///
+/// A suspect that the event before did not name had at most the smallest share that it named.
 fn matters(known: &Suspects, now: &FailedBuild) -> bool {
     let before: ByName = known.named.iter().map(|(update, share)| (update.known_by(), *share)).collect();
-    let after: ByName = now.suspects.iter().map(|s| (update(s).known_by(), s.share)).collect();
+    let after: ByName = now.suspects.iter().map(|s| ((s.known_by(), s.repo), s.share)).collect();
     let broke = |shares: &ByName| shares.iter().find(|(_, share)| **share >= BROKE).map(|(by, _)| by.clone());
-    let share = |of: &ByName, by| of.get(by).copied().unwrap_or(0);
-    let mut shares = vec![(known.own, now.none.own), (known.chance, now.none.chance)];
-    shares.extend(before.keys().chain(after.keys()).map(|by| (share(&before, by), share(&after, by))));
-    let moved = shares.iter().any(|(before, after)| before.abs_diff(*after) >= SuspectsRanked::MATTERS);
+    let unnamed = known.named.get(NAMED - 1).map_or(0, |(_, share)| *share);
+    let gone = before.iter().map(|(by, share)| (*share, after.get(by).copied().unwrap_or(0)));
+    let come = after.iter().filter(|(by, _)| !before.contains_key(*by)).map(|(_, share)| (unnamed.min(*share), *share));
+    let nobody = [(known.own, now.none.own), (known.chance, now.none.chance)];
+    let mut shares = gone.chain(come).chain(nobody);
+    let moved = shares.any(|(before, after)| before.abs_diff(after) >= SuspectsRanked::MATTERS);
     known.task != now.task || broke(&before) != broke(&after) || moved
 }
 
@@ -91,7 +94,18 @@ mod tests {
             line: None,
             suspects: shares.iter().map(suspect).collect(),
             none: NoUpdate { own: 0, chance: left },
-            since_good: true,
+        }
+    }
+
+    /// Returns what a state keeps of an event about the build.
+    fn said(build: &FailedBuild) -> Suspects {
+        Suspects {
+            task: build.task,
+            named: named(build).map(|s| (s.as_event(), s.share)).collect(),
+            own: build.none.own,
+            chance: build.none.chance,
+            since: Seq::new(1).unwrap(),
+            since_at: Timestamp::EPOCH,
         }
     }
 
@@ -99,14 +113,7 @@ mod tests {
     #[test]
     fn small_changes_are_no_event() {
         let first = judged(1, &[("libx-2-1", 480), ("liby-2-1", 400)]);
-        let known = Suspects {
-            task: first.task,
-            named: first.suspects.iter().map(|s| (update(s), s.share)).collect(),
-            own: first.none.own,
-            chance: first.none.chance,
-            since: Seq::new(1).unwrap(),
-            since_at: Timestamp::EPOCH,
-        };
+        let known = said(&first);
         for (now, expected) in [
             (judged(1, &[("libx-2-1", 480), ("liby-2-1", 400)]), false),
             (judged(1, &[("libx-2-1", 499), ("liby-2-1", 390)]), false),
@@ -120,5 +127,18 @@ mod tests {
         ] {
             assert_eq!(matters(&known, &now), expected, "{now:?}");
         }
+    }
+    /// Of many alike, an event names some. That the others are not named is no change.
+    #[test]
+    fn what_was_said_is_not_said_again() {
+        let many = |first: u32| {
+            let shares: Vec<(String, u32)> =
+                (0..12).map(|n| (format!("lib{n}-2-1"), if n == 0 { first } else { 80 })).collect();
+            judged(1, &shares.iter().map(|(name, share)| (name.as_str(), *share)).collect::<Vec<_>>())
+        };
+        let known = said(&many(80));
+        assert_eq!(known.named.len(), NAMED);
+        assert!(!matters(&known, &many(80)));
+        assert!(matters(&known, &many(30)));
     }
 }

@@ -13,11 +13,12 @@ use serde::Serialize;
 
 pub use self::builds::{Failed, Run, runs, together};
 pub use self::mind::{RULES, changed_mind};
-pub use self::open::{OpenCause, Victim, cause_of, open_causes};
+pub use self::open::{BrokenNow, OpenCause, cause_of, open_causes};
+use crate::event::{SuspectedUpdate, SuspectsRanked};
 use crate::model::{Name, RepoId, TaskId};
 
 /// The share, in thousandths, from which on an update is held to have broken a build.
-pub const BROKE: u32 = 500;
+pub const BROKE: u32 = SuspectsRanked::BROKE;
 
 /// An update of a source package.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
@@ -61,13 +62,15 @@ impl Suspected {
         (&self.update, self.repo)
     }
 
+    /// Returns the update as events name it.
+    pub fn as_event(&self) -> SuspectedUpdate {
+        let (source, was) = (self.update.source.clone(), self.update.was.clone());
+        SuspectedUpdate { source, was, repo_id: self.repo, together: self.together.clone() }
+    }
+
     /// Returns the new source package, or says that the old one is gone.
     pub fn known_by(&self) -> String {
-        match (&self.update.source, &self.update.was) {
-            (Some(source), _) => source.clone(),
-            (None, Some(was)) => format!("{was} is gone"),
-            (None, None) => String::new(),
-        }
+        self.as_event().known_by().0
     }
 }
 
@@ -102,9 +105,6 @@ pub struct FailedBuild {
     pub suspects: Vec<Suspected>,
     /// What no update has.
     pub none: NoUpdate,
-    /// Whether no good build came after it.
-    #[serde(skip)]
-    pub since_good: bool,
 }
 
 /// The kind of a cause.

@@ -11,7 +11,7 @@ use crate::model::{Name, PackageState, RepoId, Seq, Timestamp};
 
 /// A package that a cause breaks now.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
-pub struct Victim {
+pub struct BrokenNow {
     /// The package. `*` stands for all.
     pub name: Name,
     /// The share of the cause, in thousandths. 1000 for resolutions.
@@ -46,7 +46,7 @@ pub struct OpenCause {
     /// The time of that event.
     pub since_time: Option<Timestamp>,
     /// The packages, by name.
-    pub packages: Vec<Victim>,
+    pub packages: Vec<BrokenNow>,
 }
 
 /// What broke one package, as an open cause that has only this package.
@@ -84,7 +84,7 @@ fn found(collection: &Name, package: &Name, cause: &FoundCause) -> OpenCause {
         what: cause.what.to_string(),
         since: Some(cause.since),
         since_time: Some(cause.since_at),
-        packages: vec![Victim {
+        packages: vec![BrokenNow {
             name: package.clone(),
             share: 1000,
             since: Some(cause.since),
@@ -109,7 +109,7 @@ fn suspected(collection: &Name, package: &Name, p: &Package) -> Option<OpenCause
         what: String::new(),
         since: Some(suspects.since),
         since_time: Some(suspects.since_at),
-        packages: vec![Victim {
+        packages: vec![BrokenNow {
             name: package.clone(),
             share: *share,
             since: Some(suspects.since),
@@ -163,7 +163,7 @@ fn gone<'a>(collection: &'a Name, c: &'a Collection) -> impl Iterator<Item = Ope
         repo: None,
         since: None,
         since_time: None,
-        packages: vec![Victim { name: CausesFound::GROUP.into(), share: 1000, since: None, since_time: None }],
+        packages: vec![BrokenNow { name: CausesFound::GROUP.into(), share: 1000, since: None, since_time: None }],
         what: format!("{what} does not exist any more"),
         known_by: what,
     })

@@ -6,7 +6,7 @@ use axum::extract::{Path, Query, State};
 use axum::http::Response;
 use maud::{Markup, html};
 
-use crate::decide::causes::{CauseKind, FailedBuild, OpenCause, Updated, Victim};
+use crate::decide::causes::{BrokenNow, CauseKind, FailedBuild, OpenCause, Updated};
 use crate::event::CausesFound;
 use crate::model::Timestamp;
 use crate::model::nearest::did_you_mean;
@@ -91,7 +91,7 @@ pub(super) fn table(now: Timestamp, mut found: Vec<&OpenCause>, limit: usize) ->
     }
 }
 
-fn is_new(p: &Victim, now: Timestamp) -> bool {
+fn is_new(p: &BrokenNow, now: Timestamp) -> bool {
     p.since_time.is_some_and(|at| now < at.plus_secs(LATELY))
 }
 
