@@ -13,7 +13,7 @@ use super::render::Table;
 use super::{CliError, DbArgs, Done};
 use crate::decide::causes::FailedBuild;
 use crate::fold::State;
-use crate::log::{AnyLog, EventLog};
+use crate::log::EventLog;
 use crate::model::Name;
 use crate::model::counted::and_more;
 use crate::model::nearest::did_you_mean;
@@ -80,35 +80,41 @@ pub(crate) struct SuspectsArgs {
 }
 
 impl Asked {
-    /// Reads the log, and closes it.
+    /// Returns what the log tells about causes as of the point, and the state there.
     async fn told(&self) -> Result<(Told, State), CliError> {
         let log = reading(&self.db.db).await?;
-        let (told, state) = as_of(&log, self.as_of).await?;
+        let told = match point(&log, self.as_of).await? {
+            Some(None) => Default::default(),
+            until => {
+                let bar = match (std::io::stderr().is_terminal(), log.head().await?.seq) {
+                    (true, Some(head)) => ProgressBar::new(head.get()),
+                    _ => ProgressBar::hidden(),
+                };
+                let told = read(&log, until.flatten(), &mut |seq| bar.set_position(seq.get())).await?;
+                bar.finish_and_clear();
+                told
+            }
+        };
         log.close().await;
-        if let Some(wanted) = &self.collection {
-            known_collection(&state, wanted)?;
-        }
-        Ok((told, state))
+        self.knows_collection(&told.1)?;
+        Ok(told)
+    }
+
+    /// Returns the state as of the point.
+    async fn state(&self) -> Result<State, CliError> {
+        let log = reading(&self.db.db).await?;
+        let (state, _) = state_as_of(&log, self.as_of).await?;
+        log.close().await;
+        self.knows_collection(&state)?;
+        Ok(state)
+    }
+
+    fn knows_collection(&self, state: &State) -> Result<(), CliError> {
+        self.collection.as_ref().map_or(Ok(()), |wanted| known_collection(state, wanted))
     }
 
     fn is_wanted(&self, collection: &str) -> bool {
         self.collection.as_deref().is_none_or(|wanted| wanted == collection)
-    }
-}
-
-/// Returns what the log tells about causes as of a point, and the state there.
-pub(super) async fn as_of(log: &AnyLog, as_of: Option<AsOf>) -> Result<(Told, State), CliError> {
-    match point(log, as_of).await? {
-        Some(None) => Ok(Default::default()),
-        until => {
-            let bar = match (std::io::stderr().is_terminal(), log.head().await?.seq) {
-                (true, Some(head)) => ProgressBar::new(head.get()),
-                _ => ProgressBar::hidden(),
-            };
-            let told = read(log, until.flatten(), &mut |seq| bar.set_position(seq.get())).await?;
-            bar.finish_and_clear();
-            Ok(told)
-        }
     }
 }
 
@@ -193,12 +199,7 @@ impl SuspectsArgs {
             let (told, state) = self.asked.told().await?;
             return Ok((state, told.causes().1));
         }
-        let log = reading(&self.asked.db.db).await?;
-        let (state, _) = state_as_of(&log, self.asked.as_of).await?;
-        log.close().await;
-        if let Some(wanted) = &self.asked.collection {
-            known_collection(&state, wanted)?;
-        }
+        let state = self.asked.state().await?;
         let wanted = state.collections.iter().filter(|(name, _)| self.asked.is_wanted(name));
         let mut failed: Vec<FailedBuild> = wanted.flat_map(|(name, c)| since_good(name, &c.history)).collect();
         failed.sort_by(|a, b| (&a.collection, a.task).cmp(&(&b.collection, b.task)));

@@ -193,7 +193,7 @@ mod tests {
     use super::*;
     use crate::event::CollectionSettings;
     use crate::fold::{ArchResolution, ArchVerdict, Collection, Evidence, EvidenceKind, Latest, Package};
-    use crate::model::{BuildId, Hub, Outcome, Seq};
+    use crate::model::{BuildId, Outcome, Seq};
 
     /// Makes a package. Every third is untracked, and every fifth is blocked.
     fn package(n: i64) -> Package {
@@ -247,17 +247,10 @@ mod tests {
             let name = Name::from(format!("c{c}"));
             let mut collection = Collection::new(CollectionSettings {
                 display_name: name.to_string(),
-                hub: Hub::new("primary"),
                 target: name.clone(),
                 build_tag: name.clone(),
                 dest_tag: name.clone(),
-                build_group: "build".into(),
-                coefficient: 1000,
-                arches: Vec::new(),
-                track_all: true,
-                max_builds: None,
-                found: false,
-                builds_on: None,
+                ..CollectionSettings::f99()
             });
             let resolution = ArchResolution {
                 repo_id: None,

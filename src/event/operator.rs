@@ -99,6 +99,25 @@ pub struct CollectionSettings {
 }
 
 impl CollectionSettings {
+    /// Returns settings for tests: the collection `f99` of the hub `primary`.
+    #[cfg(test)]
+    pub(crate) fn f99() -> Self {
+        Self {
+            display_name: "f99".to_owned(),
+            hub: Hub::new("primary"),
+            target: "f99".into(),
+            build_tag: "f99-build".into(),
+            dest_tag: "f99".into(),
+            build_group: "build".into(),
+            coefficient: 1000,
+            arches: Vec::new(),
+            track_all: true,
+            max_builds: None,
+            found: false,
+            builds_on: None,
+        }
+    }
+
     /// Returns where its scratch builds run: the hub, and the target there.
     pub fn building(&self) -> (&Hub, &Name) {
         self.builds_on.as_ref().map_or((&self.hub, &self.target), |b| (&b.hub, &b.target))

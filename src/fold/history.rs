@@ -15,7 +15,7 @@ use crate::event::{BuildCompared, DifferingSource, UpdatesArrived};
 use crate::model::{Name, RepoId, Seq, TaskId, Timestamp};
 
 /// How many compared builds of a collection a state keeps, besides those of runs of failures that
-/// last. Fedora compares some hundred a day.
+/// last: a hundred days of 200 builds each.
 pub const BUILDS_KEPT: usize = 20_000;
 /// How many arrivals of updates a state keeps. A mass rebuild brings 24,000.
 pub const ARRIVALS_KEPT: usize = 65_536;

@@ -7,10 +7,10 @@
 //!
 //! Each entity has a module: [`tag`], [`build`], [`repo`], [`task`], [`collection`] and
 //! [`package`]. [`resolution`] folds verdicts. [`evidence`] keeps a package's builds and what each
-//! says about the package. [`sources`] decides which of its sources counts, and [`tracked`] which
-//! packages are resolved. [`history`] keeps what suspects follow
-//! from. [`digest`] computes a digest of the state, [`snapshot`] writes it to
-//! bytes, and [`spacing`] says of which events. [`hub_facts`] derives what a hub should be asked for.
+//! says about the package, and [`history`] what the suspects of failed builds follow from.
+//! [`sources`] decides which of its sources counts, and [`tracked`] which packages are resolved.
+//! [`digest`] computes a digest of the state, [`snapshot`] writes it to bytes, and [`spacing`] says
+//! of which events. [`hub_facts`] derives what a hub should be asked for.
 
 mod announced;
 pub mod arch;

@@ -64,25 +64,11 @@ mod tests {
     use super::*;
     use crate::event::CollectionSettings;
     use crate::fold::Package;
-    use crate::model::Hub;
 
     /// Makes a collection with these packages. Each says whether an operator tracked or untracked
     /// it.
     fn collection(track_all: bool, packages: &[(&str, Option<bool>)]) -> Collection {
-        let settings = CollectionSettings {
-            display_name: "f99".to_owned(),
-            hub: Hub::new("primary"),
-            target: "f99".into(),
-            build_tag: "f99-build".into(),
-            dest_tag: "f99".into(),
-            build_group: "build".into(),
-            coefficient: 1000,
-            arches: Vec::new(),
-            track_all,
-            max_builds: None,
-            found: false,
-            builds_on: None,
-        };
+        let settings = CollectionSettings { track_all, ..CollectionSettings::f99() };
         let mut c = Collection::new(settings);
         for (name, tracked) in packages {
             c.packages.insert((*name).into(), Package { tracked: *tracked, ..Package::default() });

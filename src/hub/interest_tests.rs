@@ -28,20 +28,7 @@ fn apply(state: &mut State, event: impl Into<Event>) {
 fn state() -> State {
     let mut state = State::default();
     let hub = Hub::new("primary");
-    let settings = CollectionSettings {
-        display_name: "f99".to_owned(),
-        hub: hub.clone(),
-        target: "f99".into(),
-        build_tag: "f99-build".into(),
-        dest_tag: "f99".into(),
-        build_group: "build".into(),
-        coefficient: 1000,
-        arches: vec!["x86_64".into()],
-        track_all: true,
-        max_builds: None,
-        found: false,
-        builds_on: None,
-    };
+    let settings = CollectionSettings { hub: hub.clone(), arches: vec!["x86_64".into()], ..CollectionSettings::f99() };
     apply(&mut state, CollectionCreated { collection: "f99".into(), settings });
     let parent = |tag: &str| Inheritance {
         tag: tag.into(),

@@ -120,20 +120,7 @@ mod tests {
     fn only_new_causes_are_timed() {
         let metrics = Metrics::new();
         let mut state = State::default();
-        let settings = crate::event::CollectionSettings {
-            display_name: "f99".to_owned(),
-            hub: crate::model::Hub::new("primary"),
-            target: "f99".into(),
-            build_tag: "f99-build".into(),
-            dest_tag: "f99".into(),
-            build_group: "build".into(),
-            coefficient: 1000,
-            arches: Vec::new(),
-            track_all: true,
-            max_builds: None,
-            found: false,
-            builds_on: None,
-        };
+        let settings = crate::event::CollectionSettings::f99();
         state.collections.insert("f99".into(), crate::fold::Collection::new(settings));
         metrics.causes_of(&state);
         let text = metrics.render();

@@ -18,26 +18,13 @@ use rand::{RngExt, SeedableRng};
 
 use crate::feed::scale;
 use crate::hub::{Gate, Hub, Lie, NewBuild, NewWorld};
-use crate::live::{Live, PATIENCE};
+use crate::live::{Live, PATIENCE, REBUILD_ALL};
 
 const ARCHES: [&str; 1] = ["x86_64"];
 /// Packages that are rebuilt whenever the library changes.
 const APPS: usize = 10;
 /// Rounds on one log.
 const ROUNDS: u64 = 20;
-
-const CONFIG: &str = r#"
-[policy]
-max_builds = 1000
-build_threshold = 100
-load_threshold = 1000
-tick_interval_secs = 1
-
-[[collection]]
-name = "f99"
-target = "f99"
-track_all = true
-"#;
 
 fn seed(hub: &Hub) {
     let app = |n: usize| {
@@ -275,7 +262,7 @@ async fn cancel(live: &Live, id: u64, package: &str) {
 async fn rounds(seed_: u64, places: &mut BTreeMap<Place, Vec<&'static str>>) {
     let mut rng = StdRng::seed_from_u64(seed_);
     let mut live = Live::new();
-    live.tables = CONFIG.to_owned();
+    live.tables = REBUILD_ALL.to_owned();
     seed(&live.hub);
     let mut ledger = Ledger::default();
     // Tasks that somebody resubmitted from ours.

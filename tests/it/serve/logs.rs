@@ -5,22 +5,10 @@ use rstest::rstest;
 use serde_json::Value;
 
 use crate::hub::{Hub, NewBuild, NewWorld, Outcome, Settings};
-use crate::live::Live;
+use crate::live::{Live, REBUILD_ALL};
 use crate::recorded::koschei;
 
 const ARCHES: [&str; 1] = ["x86_64"];
-const CONFIG: &str = r#"
-[policy]
-max_builds = 1000
-build_threshold = 100
-load_threshold = 1000
-tick_interval_secs = 1
-
-[[collection]]
-name = "f99"
-target = "f99"
-track_all = true
-"#;
 const LINE: &str = "app.c:7:10: fatal error: foo/old.h: No such file or directory";
 
 fn failing(log: &str) -> Outcome {
@@ -55,7 +43,7 @@ fn line<'a>(state: &'a State, package: &str) -> Option<&'a str> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_telling_line_of_a_log_is_kept(#[case] given: bool) {
     let mut live = Live::new();
-    live.tables = CONFIG.to_owned();
+    live.tables = REBUILD_ALL.to_owned();
     seed(&live.hub);
     if !given {
         let fault = ("downloadTaskOutput".to_owned(), 1000, "no file \"build.log\"".to_owned());

@@ -15,6 +15,20 @@ use crate::hub::{Gate, Hub, Login, Pki, Settings};
 /// Timeout of every wait in a test. Only a hang takes this long.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(300);
 
+/// Tables of a configuration that rebuilds every package of the collection `f99` that is due, at once.
+pub(crate) const REBUILD_ALL: &str = r#"
+[policy]
+max_builds = 1000
+build_threshold = 100
+load_threshold = 1000
+tick_interval_secs = 1
+
+[[collection]]
+name = "f99"
+target = "f99"
+track_all = true
+"#;
+
 /// A hub, and a service that works with it.
 pub(crate) struct Live {
     pub(crate) hub: Hub,
