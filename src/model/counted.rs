@@ -1,4 +1,4 @@
-//! Shortens long lists for people.
+//! Says numbers of things, and shortens long lists, for people.
 
 /// Returns the text that follows a shortened list, such as ` and 3 more`. Empty if the list is
 /// complete.
@@ -9,9 +9,19 @@ pub(crate) fn and_more(all: usize, shown: usize) -> String {
     }
 }
 
+/// Formats a number with a noun.
+pub(crate) fn count(n: usize, one: &str, many: &str) -> String {
+    format!("{n} {}", if n == 1 { one } else { many })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_is_singular() {
+        assert_eq!([0, 1, 2].map(|n| count(n, "build", "builds")), ["0 builds", "1 build", "2 builds"]);
+    }
 
     #[test]
     fn what_is_left_out_is_counted() {

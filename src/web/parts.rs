@@ -196,11 +196,6 @@ pub(super) fn new_version(old: Option<&SmolStr>, new: &str) -> Markup {
     html! { (same) b { (new.strip_prefix(same).unwrap_or(new)) } }
 }
 
-/// Formats a number with a noun.
-pub(super) fn count(n: usize, one: &str, many: &str) -> String {
-    format!("{n} {}", if n == 1 { one } else { many })
-}
-
 /// The event a reply reflects.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct AsOf {

@@ -7,6 +7,7 @@ use super::told::{Collected, Told};
 use super::{BrokenPackage, Cause};
 use crate::decide::causes::{BROKE, CauseKind, FailedBuild, Run, Suspected, Updated, cause_id, runs, together};
 use crate::decide::suspects::Which;
+use crate::model::counted::count;
 use crate::model::{Name, Seq, Timestamp};
 
 /// Returns the causes that events name.
@@ -118,7 +119,8 @@ fn builds(collection: &Name, of: &Collected, runs: &[Run]) -> Vec<Cause> {
             found.packages.sort_by(|a, b| (&a.name, a.since).cmp(&(&b.name, b.since)));
             let broken = found.packages.iter().filter(|p| p.share >= BROKE).count();
             let s = found.suspect;
-            let what = format!("{} breaks builds: {broken} packages began to fail with it", s.update);
+            let broken = count(broken, "package", "packages");
+            let what = format!("{} breaks builds: {broken} began to fail with it", s.update);
             let together = match (&s.update.source, s.repo) {
                 (Some(source), Some(repo)) if s.together.is_empty() => together(&of.history, source, repo),
                 _ => s.together.clone(),

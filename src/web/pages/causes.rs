@@ -9,6 +9,7 @@ use maud::{Markup, html};
 use crate::decide::causes::{BrokenNow, CauseKind, FailedBuild, OpenCause, Updated};
 use crate::event::CausesFound;
 use crate::model::Timestamp;
+use crate::model::counted::and_more;
 use crate::model::nearest::did_you_mean;
 use crate::view::text::percent;
 use crate::web::params::CausesQuery;
@@ -139,7 +140,7 @@ fn names(c: &OpenCause) -> Markup {
             @if at > 0 { ", " } @else { " of " }
             a href=(links::package(&c.collection, &p.name)) { (p.name) }
         }
-        @if c.packages.len() > NAMES { " and " (c.packages.len() - NAMES) " more" }
+        (and_more(c.packages.len(), NAMES))
     }
 }
 

@@ -13,6 +13,7 @@ use crate::event::Record;
 use crate::event::kinds::{collection_subject, package_subject};
 use crate::fold::{Collection, Package};
 use crate::log::{LogError, trail};
+use crate::model::counted;
 use crate::model::{BuildId, Hub, Name, PackageState, RepoId, Seq, TaskId};
 use crate::view::answer::{self, Answer};
 use crate::view::broken::{Broken, BrokenBy};
@@ -197,7 +198,7 @@ fn head(
                 a href=(links::cause(&by.cause)) { (parts::text(&capitalised(&by.words()))) }
                 @match others.iter().find(|(id, _)| *id == by.cause) {
                     Some((_, others)) if *others > 0 => {
-                        ". It breaks " (parts::count(*others, "other package", "other packages")) ", too."
+                        ". It breaks " (counted::count(*others, "other package", "other packages")) ", too."
                     }
                     _ => ".",
                 }

@@ -10,6 +10,7 @@ use axum::http::Response;
 use maud::{Markup, html};
 
 use crate::fold::{Collection, Package};
+use crate::model::counted;
 use crate::model::{BuildId, Name, TaskId};
 use crate::view::package::{self as package_view, PackageView, STATES, rank};
 use crate::view::text::{one_line, points};
@@ -61,7 +62,7 @@ fn people(view: &View, wanted: &PackagesRequest, koji: &KojiLinks) -> Result<Con
         h1 { (title) }
         (filters(view, &of, wanted))
         p.found {
-            (parts::count(count, "package", "packages"))
+            (counted::count(count, "package", "packages"))
             @if !wanted.search.is_empty() { " matching “" (wanted.search) "”" }
             @if pages > 1 { ", page " (wanted.page) " of " (pages) }
             " · " a href=(json) { "as JSON" }

@@ -12,6 +12,7 @@ use serde::Serialize;
 use super::causes;
 use crate::decide::causes::OpenCause;
 use crate::fold::{Collection, ComparedBuild};
+use crate::model::counted::and_more;
 use crate::model::{Name, Nvr, RepoId, Seq};
 use crate::web::parts::AsOf;
 use crate::web::refusal::{Refusal, short};
@@ -118,7 +119,7 @@ fn body(view: &View, nvr: &str, found: &[Effect<'_>]) -> Markup {
                         @if at > 0 { ", " }
                         a href=(links::package(e.collection, name)) { (name) }
                     }
-                    @if e.failed.len() > NAMES { " and " (e.failed.len() - NAMES) " more" }
+                    (and_more(e.failed.len(), NAMES))
                 }
             }
         }
