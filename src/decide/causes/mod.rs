@@ -13,7 +13,7 @@ use serde::Serialize;
 
 pub use self::builds::{Failed, Run, runs, together};
 pub use self::mind::{RULES, changed_mind};
-pub use self::open::{BrokenNow, OpenCause, cause_of, open_causes};
+pub use self::open::{BrokenNow, OpenCause, cause_of, open_causes, what_is_gone};
 use crate::event::{SuspectedUpdate, SuspectsRanked};
 use crate::model::{Name, RepoId, TaskId};
 

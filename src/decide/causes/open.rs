@@ -150,11 +150,18 @@ pub fn open_causes(state: &State) -> Vec<OpenCause> {
     all
 }
 
+/// Returns the target and the tags of a collection that do not exist any more: `target f99`, `tag
+/// f99-build`. Those of another hub are told apart by its name.
+pub fn what_is_gone(c: &Collection) -> Vec<String> {
+    let elsewhere =
+        if c.settings.builds_elsewhere() { format!(" on {}", c.settings.building_hub()) } else { String::new() };
+    let target = c.target_gone.then(|| format!("target {}{elsewhere}", c.settings.building().1));
+    target.into_iter().chain(c.tags_gone.iter().map(|tag| format!("tag {tag}"))).collect()
+}
+
 /// Returns the causes that a target or a tag is gone.
-fn gone<'a>(collection: &'a Name, c: &'a Collection) -> impl Iterator<Item = OpenCause> + 'a {
-    let target = c.target_gone.then(|| format!("target {}", c.settings.target));
-    let tags = c.tags_gone.iter().map(|tag| format!("tag {tag}"));
-    target.into_iter().chain(tags).map(move |what| OpenCause {
+fn gone(collection: &Name, c: &Collection) -> impl Iterator<Item = OpenCause> {
+    what_is_gone(c).into_iter().map(move |what| OpenCause {
         id: cause_id(collection, CauseKind::Target, &what, None),
         kind: CauseKind::Target,
         collection: collection.clone(),

@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use crate::decide::causes::{CauseKind, Updated};
 use crate::event::{CausesFound, Envelope, RepoResolved, ResolutionCause};
-use crate::model::{Name, RepoId, Timestamp};
+use crate::model::{Name, RepoId, Seq, Timestamp};
+
+/// An event: its place in the log, and its time.
+pub(super) type At = (Seq, Timestamp);
 
 /// What a cause is known by.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -50,57 +53,65 @@ impl Spells {
             let group = first.in_group || of.package.as_str() == CausesFound::GROUP;
             let kind = if group { CauseKind::Group } else { CauseKind::Resolution };
             let key = Key { kind, what: first.known_by(&of.package), repo: Some(first.repo_id) };
-            self.begin((&of.package, &c.arch), key, (updated(first), &first.what), e);
+            self.begin((&of.package, &c.arch), key, (updated(first), &first.what), at(e));
         }
     }
 
     /// Ends the spells of packages that resolve again, or are gone.
     pub(super) fn resolved(&mut self, r: &RepoResolved, e: &Envelope) {
         for package in r.packages.iter().filter(|p| p.ok != Some(false)) {
-            self.end(&package.package, &r.arch, e);
+            self.end(&package.package, &r.arch, at(e));
         }
         for package in &r.gone {
-            self.end(package, &r.arch, e);
+            self.end(package, &r.arch, at(e));
         }
     }
 
     /// Ends the spell of the build group.
     pub(super) fn group_back(&mut self, arch: &Name, e: &Envelope) {
-        self.end(&CausesFound::GROUP.into(), arch, e);
+        self.end(&CausesFound::GROUP.into(), arch, at(e));
     }
 
-    /// Takes up that a target or a tag is gone, or there again.
-    pub(super) fn target(&mut self, what: &str, gone: bool, e: &Envelope) {
-        let place = (Name::from(CausesFound::GROUP), Name::from(what));
-        if gone && !self.present.contains_key(&place) {
-            let key = Key { kind: CauseKind::Target, what: what.to_owned(), repo: None };
+    /// Takes up which target and tags are gone since an event. All others are there.
+    pub(super) fn gone(&mut self, now: &[String], at: At) {
+        let all = Name::from(CausesFound::GROUP);
+        let before = self.present.iter().filter(|(_, key)| key.kind == CauseKind::Target);
+        let back: Vec<Name> = before.filter(|(_, key)| !now.contains(&key.what)).map(|(of, _)| of.1.clone()).collect();
+        for what in back {
+            self.end(&all, &what, at);
+        }
+        for what in now {
+            let key = Key { kind: CauseKind::Target, what: what.clone(), repo: None };
             let sentence = format!("{what} does not exist any more");
-            self.begin((&place.0, &place.1), key, (Updated { source: None, was: None }, &sentence), e);
-        } else if !gone {
-            self.end(&place.0, &place.1, e);
+            let none = Updated { source: None, was: None };
+            self.begin((&all, &Name::from(what.as_str())), key, (none, &sentence), at);
         }
     }
 
-    fn begin(&mut self, (package, arch): (&Name, &Name), key: Key, (update, what): (Updated, &str), e: &Envelope) {
+    fn begin(&mut self, (package, arch): (&Name, &Name), key: Key, (update, what): (Updated, &str), since: At) {
         let place = (package.clone(), arch.clone());
         if self.present.get(&place) == Some(&key) {
             return;
         }
-        self.end(package, arch, e);
-        let (what, at) = (what.to_owned(), e.recorded_at);
+        self.end(package, arch, since);
+        let (what, at) = (what.to_owned(), since.1);
         let cause = self.causes.entry(key.clone()).or_insert_with(|| Named { update, what, at, spells: Vec::new() });
-        cause.spells.push(Spell { package: place.0.clone(), arch: place.1.clone(), since: e.seq.get(), until: None });
+        cause.spells.push(Spell { package: place.0.clone(), arch: place.1.clone(), since: since.0.get(), until: None });
         self.present.insert(place, key);
     }
 
-    fn end(&mut self, package: &Name, arch: &Name, e: &Envelope) {
+    fn end(&mut self, package: &Name, arch: &Name, at: At) {
         let Some(key) = self.present.remove(&(package.clone(), arch.clone())) else { return };
         let spells = self.causes.get_mut(&key).map_or(&mut [][..], |cause| &mut cause.spells);
         let open = spells.iter_mut().find(|s| s.until.is_none() && (&s.package, &s.arch) == (package, arch));
         if let Some(spell) = open {
-            spell.until = Some(e.seq.get());
+            spell.until = Some(at.0.get());
         }
     }
+}
+
+fn at(e: &Envelope) -> At {
+    (e.seq, e.recorded_at)
 }
 
 fn updated(cause: &ResolutionCause) -> Updated {

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::spells::Spells;
+use super::spells::{At, Spells};
+use crate::decide::causes::what_is_gone;
 use crate::event::{Envelope, Event, hub_facts, package_settings, words};
 use crate::fold::{State, UpdateHistory};
 use crate::log::{EventLog, LogError, folding};
@@ -19,6 +20,8 @@ pub(super) struct Collected {
 #[derive(Clone, Debug, Default)]
 pub struct Told {
     pub(super) collections: BTreeMap<Name, Collected>,
+    /// The last event after which targets and tags were not looked at yet.
+    moved: Option<At>,
 }
 
 /// Reads the log up to `until`, or to its end. Also returns the state there. Cost: that of folding
@@ -33,11 +36,14 @@ pub async fn read(
 ) -> Result<(Told, State), LogError> {
     let mut told = Told::default();
     let state = folding::fold(log, until, progress, &mut |state, e| told.see(state, e)).await?;
+    told.targets(&state);
     Ok((told, state))
 }
 
 impl Told {
+    /// Takes up an event, and the state before it.
     fn see(&mut self, state: &State, e: &Envelope) {
+        self.targets(state);
         match &e.event {
             Event::UpdatesArrived(u) => self.of(&u.collection).history.arrived(u),
             Event::BuildCompared(b) => {
@@ -51,22 +57,7 @@ impl Told {
             }
             Event::CausesFound(c) => self.of(&c.collection).spells.found(c, e),
             Event::BuildrootResolved(b) => self.of(&b.collection).spells.group_back(&b.arch, e),
-            Event::TargetObserved(t) => {
-                for (name, c) in &state.collections {
-                    if (&c.settings.hub, &c.settings.target) == (&t.hub, &t.target) {
-                        let gone = t.build_tag.is_none();
-                        self.of(name).spells.target(&format!("target {}", t.target), gone, e);
-                    }
-                }
-            }
-            Event::TagObserved(t) => {
-                for (name, c) in &state.collections {
-                    let ours = [&c.settings.build_tag, &c.settings.dest_tag].contains(&&t.tag);
-                    if c.settings.hub == t.hub && ours {
-                        self.of(name).spells.target(&format!("tag {}", t.tag), t.gone, e);
-                    }
-                }
-            }
+            Event::TargetObserved(_) | Event::TagObserved(_) | words!() => self.moved = Some((e.seq, e.recorded_at)),
             Event::Reconciled(_)
             | Event::PolicyAdopted(_)
             | Event::Tick(_)
@@ -91,8 +82,15 @@ impl Told {
             | Event::MessageRetried(_)
             | Event::MessageTimeReplaced(_)
             | hub_facts!()
-            | package_settings!()
-            | words!() => {}
+            | package_settings!() => {}
+        }
+    }
+
+    /// Takes up which targets and tags are gone in a state, if an event before it may have changed that.
+    fn targets(&mut self, state: &State) {
+        let Some(at) = self.moved.take() else { return };
+        for (name, c) in &state.collections {
+            self.of(name).spells.gone(&what_is_gone(c), at);
         }
     }
 

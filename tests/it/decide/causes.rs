@@ -2,11 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use koschei::model::Timestamp;
+use koschei::event::TargetObserved;
+use koschei::model::{Hub, Timestamp};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::recorded::koschei;
+use crate::story::World;
 use crate::tiny::{MetaFile, Pkg, pkg, primary_xml, write_repo};
 use crate::web_site::Pages;
 
@@ -359,4 +361,37 @@ fn a_broken_build_group_is_a_cause() {
     story.repo(2, &[group("tool(1)"), tool(2), lib("libx", 1)]);
     story.repo(3, &[group("tool(1)"), tool(1), lib("libx", 1)]);
     assert_eq!(story.said().lines(), ["group tool-2-1@2 over: *"]);
+}
+
+/// A target that is gone breaks everything, until it is there again. So does a tag of it.
+#[test]
+fn a_target_that_is_gone_is_a_cause() {
+    let target = |there: bool| TargetObserved {
+        hub: Hub::new("primary"),
+        target: "f99".into(),
+        build_tag: there.then(|| "f99-build".into()),
+        dest_tag: there.then(|| "f99".into()),
+    };
+    let mut w = World::new();
+    w.real("f99", "foo-1-1");
+    let now = |w: &World| {
+        let open: Vec<String> = w.wait(state(&w.log)).into_iter().map(|c| c.what).collect();
+        let told = w.wait(koschei::tools::causes::read(&w.log, None, &mut |_| {})).unwrap().0;
+        let all: Vec<String> = told.causes().0.iter().map(|c| format!("{} {}", c.what, c.state)).collect();
+        (open, all)
+    };
+    assert_eq!(now(&w), (vec![], vec![]));
+    w.observe(target(false));
+    let gone = "target f99 does not exist any more";
+    assert_eq!(now(&w), (vec![gone.to_owned()], vec![format!("{gone} open")]));
+    w.observe(target(true));
+    assert_eq!(now(&w), (vec![], vec![format!("{gone} over")]));
+    w.observe(target(false));
+    assert_eq!(now(&w), (vec![gone.to_owned()], vec![format!("{gone} open")]), "the same cause, a second spell");
+    w.sound();
+}
+
+async fn state(log: &koschei::log::SqliteLog) -> Vec<koschei::decide::causes::OpenCause> {
+    let state = koschei::log::folding::from_start(log, None, &mut |_| {}).await.unwrap();
+    koschei::decide::causes::open_causes(&state)
 }
