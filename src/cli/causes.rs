@@ -11,8 +11,8 @@ use super::open::{known_collection, point, reading, state_as_of};
 use super::out::colours;
 use super::render::Table;
 use super::{CliError, DbArgs, Done};
-use crate::decide::causes::FailedBuild;
-use crate::fold::State;
+use crate::decide::causes::{Elsewhere, FailedBuild, SaidByCollection};
+use crate::fold::{Collection, State};
 use crate::log::EventLog;
 use crate::model::Name;
 use crate::model::counted::and_more;
@@ -201,7 +201,11 @@ impl SuspectsArgs {
         }
         let state = self.asked.state().await?;
         let wanted = state.collections.iter().filter(|(name, _)| self.asked.is_wanted(name));
-        let mut failed: Vec<FailedBuild> = wanted.flat_map(|(name, c)| since_good(name, &c.history)).collect();
+        let mut said = SaidByCollection::default();
+        let since_good = |(name, c): (&Name, &Collection)| {
+            since_good(name, &c.history, &Elsewhere::in_state(name, &state, &mut said))
+        };
+        let mut failed: Vec<FailedBuild> = wanted.flat_map(since_good).collect();
         failed.sort_by(|a, b| (&a.collection, a.task).cmp(&(&b.collection, b.task)));
         Ok((state, failed))
     }

@@ -8,6 +8,7 @@ use super::as_of::AsOf;
 use super::open::{known_collection, reading, state_as_of};
 use super::{CliError, DbArgs, Done};
 use crate::decide::Policy;
+use crate::decide::causes::{Elsewhere, SaidByCollection};
 use crate::log::{EventLog, LogError, trail};
 use crate::model::Name;
 use crate::model::nearest::did_you_mean;
@@ -49,8 +50,12 @@ pub(super) async fn run(args: &WhyArgs) -> Done {
     let wanted = |name: &str| args.collection.as_deref().is_none_or(|w| w == name);
     let queue = answer::queue(&state, now, &policy);
     let mut answers = Vec::new();
+    let mut said = SaidByCollection::default();
     for (cname, c) in state.collections.iter().filter(|(n, _)| wanted(n)) {
-        let failed = || Arc::new(since_good(cname, &c.history));
+        let failed = || {
+            let elsewhere = Elsewhere::in_state(cname, &state, &mut said);
+            Arc::new(since_good(cname, &c.history, &elsewhere))
+        };
         let Some(answer) = answer::answer(&state, &queue, (cname, c), &args.package, failed) else { continue };
         let events = trail::newest_with_causes(&log, &answer.subject(), state.seq, answer::STEPS).await?;
         answers.push(answer.with_trail(&events).map_err(LogError::from)?);

@@ -22,6 +22,9 @@ pub const ARRIVALS_KEPT: usize = 65_536;
 /// How many repositories a state knows the order of.
 pub const PLACES_KEPT: usize = 4_096;
 
+/// What a history was judged by: its newest compared build, and the place of its newest repository.
+pub type Mark = (Option<Seq>, Option<u32>);
+
 /// An update that came with a repository.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Arrival {
@@ -97,7 +100,7 @@ impl UpdateHistory {
     }
 
     /// Returns what changes whenever there is something new to judge by.
-    pub fn mark(&self) -> (Option<Seq>, Option<u32>) {
+    pub fn mark(&self) -> Mark {
         (self.builds.last().map(|b| b.seq), self.places.values().max().copied())
     }
 

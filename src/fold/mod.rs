@@ -41,7 +41,7 @@ pub use announced::Announced;
 pub use build::{Build, RecordedBuildroot};
 pub use collection::{ArchResolution, Arrived, Collection};
 pub use evidence::{Evidence, EvidenceKind};
-pub use history::{Arrival, ComparedBuild, UpdateHistory};
+pub use history::{Arrival, ComparedBuild, Mark, UpdateHistory};
 pub use package::{ArchVerdict, Declined, FoundCause, Latest, Package, Sighting, Suspects, stands_for};
 pub use refusal::Refusal;
 pub use repo::Repo;

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::decide::causes::{RULES as RANKING, changed_mind};
+use crate::decide::causes::{Elsewhere, RULES as RANKING, SaidByCollection, changed_mind};
 use crate::decide::eligibility::PASSIVE;
 use crate::decide::faults::RULES;
 use crate::decide::judgement::judgement;
@@ -59,6 +59,9 @@ pub struct Audit {
     pub findings: Vec<Finding>,
     /// Number of findings, including those not listed.
     pub total: u64,
+    /// What collections say of each other's updates.
+    #[serde(skip)]
+    said: SaidByCollection,
 }
 
 impl Audit {
@@ -279,7 +282,10 @@ fn look(audit: &mut Audit, open: &mut Option<Open>, state: &State, e: &Envelope)
         Event::SuspectsRanked(r) if r.rules != RANKING => {}
         Event::SuspectsRanked(r) => {
             audit.judgements += 1;
-            let derived = state.collections.get(&r.collection).and_then(|c| changed_mind(&r.collection, c));
+            let derived = state.collections.get(&r.collection).and_then(|c| {
+                let elsewhere = Elsewhere::in_state(&r.collection, state, &mut audit.said);
+                changed_mind(&r.collection, c, &elsewhere)
+            });
             if derived.as_ref() != Some(r) {
                 audit.find(e.seq, &e.event, None, "the builds and updates before it give other shares");
             }

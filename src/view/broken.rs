@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::text::percent;
 
 use crate::decide::causes::{
-    BROKE, CauseKind, FailedBuild, NoUpdate, OpenCause, Suspected, Updated, cause_id, cause_of, runs,
+    BROKE, CauseKind, Elsewhere, FailedBuild, NoUpdate, OpenCause, Suspected, Updated, cause_id, cause_of, runs,
 };
 use crate::decide::suspects::Which;
 use crate::fold::{Collection, Package, UpdateHistory};
@@ -118,9 +118,9 @@ impl Broken {
 }
 
 /// Returns the failed builds of a collection after the last good build of their packages, by task,
-/// judged with everything that its history has. Cost: that of [`runs`].
-pub(crate) fn since_good(name: &Name, history: &UpdateHistory) -> Vec<FailedBuild> {
-    let open = runs(name, history, Which::SinceGood).into_iter().filter(|run| run.ended.is_none());
+/// judged with everything that its history and other collections have. Cost: that of [`runs`].
+pub(crate) fn since_good(name: &Name, history: &UpdateHistory, elsewhere: &Elsewhere) -> Vec<FailedBuild> {
+    let open = runs(name, history, elsewhere, Which::SinceGood).into_iter().filter(|run| run.ended.is_none());
     let mut failed: Vec<FailedBuild> = open.flat_map(|run| run.failed).map(|one| one.build).collect();
     failed.sort_by_key(|f| f.task);
     failed

@@ -7,10 +7,10 @@ use rustc_hash::FxHashMap;
 
 use super::orders::Listing;
 use super::params::Order;
-use crate::decide::causes::{FailedBuild, OpenCause, open_causes};
+use crate::decide::causes::{Elsewhere, FailedBuild, OpenCause, SaidByCollection, open_causes};
 use crate::decide::{Policy, Queue};
 use crate::event::{Envelope, Event, PackageStateChanged};
-use crate::fold::{Collection, State};
+use crate::fold::{Collection, Mark, State};
 use crate::model::{Name, PackageState, Seq, Timestamp};
 use crate::view::answer;
 use crate::view::broken::since_good;
@@ -38,15 +38,21 @@ pub(super) struct View {
     /// What pages derived from this very state. The next event takes it away.
     derived: Derived,
     /// The failed builds of each collection, judged, and what they were judged by.
-    judged: Mutex<FxHashMap<Name, Judged>>,
+    judged: Mutex<Judged>,
     /// The listing of an earlier state.
     earlier: Mutex<Option<Listing>>,
     #[cfg(test)]
     pub(super) made: Made,
 }
 
-/// Failed builds with their suspects, and the mark of the history that they follow from.
-type Judged = ((Option<Seq>, Option<u32>), Arc<Vec<FailedBuild>>);
+/// What was judged last.
+#[derive(Debug, Default)]
+struct Judged {
+    /// The failed builds of each collection, and the marks of the histories that they follow from.
+    failed: FxHashMap<Name, (Vec<Mark>, Arc<Vec<FailedBuild>>)>,
+    /// What collections say of each other's updates.
+    said: SaidByCollection,
+}
 
 /// What many pages need of one state. The first one makes a part, and others wait for it.
 #[derive(Debug, Default)]
@@ -99,15 +105,16 @@ impl View {
     }
 
     /// Returns the failed builds of a collection since the last good ones, with their suspects. They
-    /// are judged anew only after another build or repository.
+    /// are judged anew only after another build or repository, of any collection.
     pub(super) fn failed(&self, name: &Name, c: &Collection) -> Arc<Vec<FailedBuild>> {
-        let mark = c.history.mark();
+        let mark: Vec<Mark> = self.state.collections.values().map(|c| c.history.mark()).collect();
         let mut judged = self.judged.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, failed)) = judged.get(name).filter(|(of, _)| *of == mark) {
+        if let Some((_, failed)) = judged.failed.get(name).filter(|(of, _)| *of == mark) {
             return failed.clone();
         }
-        let failed = Arc::new(since_good(name, &c.history));
-        judged.insert(name.clone(), (mark, failed.clone()));
+        let elsewhere = Elsewhere::in_state(name, &self.state, &mut judged.said);
+        let failed = Arc::new(since_good(name, &c.history, &elsewhere));
+        judged.failed.insert(name.clone(), (mark, failed.clone()));
         failed
     }
 

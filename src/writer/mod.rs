@@ -55,9 +55,10 @@ use self::snapshots::Snapshots;
 use self::tracking::Tracking;
 use crate::buildroot::RepoResolver;
 use crate::buildroot::generations::Remembered;
+use crate::decide::causes::SaidByCollection;
 use crate::decide::load::ArchLoads;
 use crate::event::ChainHash;
-use crate::fold::{State, Touched};
+use crate::fold::{Mark, State, Touched};
 use crate::log::{AnyLog, Commit, Head, LogError, Position};
 use crate::message::Times;
 use crate::model::{Hub, Name, RebuildId, RepoId, Seq, Timestamp};
@@ -103,8 +104,10 @@ pub struct Writer {
     pub(crate) not_resolved: HashMap<(Name, Option<Name>), (RepoId, String)>,
     /// Resolutions that libsolv has not said everything about, oldest first.
     pub(crate) unexamined: VecDeque<Unexamined>,
-    /// What each collection's suspects were last ranked by ([`crate::fold::UpdateHistory::mark`]).
-    ranked: HashMap<Name, (Option<Seq>, Option<u32>)>,
+    /// What each collection's suspects were last ranked by, for all collections ([`crate::fold::UpdateHistory::mark`]).
+    ranked: HashMap<Name, Vec<Mark>>,
+    /// What collections say of each other's updates.
+    said: SaidByCollection,
     snapshots: Snapshots,
     /// Inbox position up to which operators' words were read.
     pub(crate) heard: Option<Position>,
@@ -168,6 +171,7 @@ impl Writer {
             not_resolved: HashMap::new(),
             unexamined: VecDeque::new(),
             ranked: HashMap::new(),
+            said: SaidByCollection::default(),
             snapshots: Snapshots::default(),
             heard: None,
         })

@@ -5,7 +5,7 @@
 
 use super::Writer;
 use crate::base::stage::stage;
-use crate::decide::causes::changed_mind;
+use crate::decide::causes::{Elsewhere, changed_mind};
 use crate::event::Source;
 use crate::fold::UpdateHistory;
 use crate::model::{Seq, Timestamp};
@@ -32,12 +32,13 @@ impl Writer {
         for index in 0..self.state.collections.len() {
             let name = self.collection_name(index);
             let collection = &self.state.collections[index];
-            let mark = collection.history.mark();
+            let mark: Vec<_> = self.state.collections.values().map(|c| c.history.mark()).collect();
             // What was ranked already would give the same.
             if !is_due(&collection.history, (before, self.now())) || self.ranked.get(&name) == Some(&mark) {
                 continue;
             }
-            let event = changed_mind(&name, collection);
+            let elsewhere = Elsewhere::in_state(&name, &self.state, &mut self.said);
+            let event = changed_mind(&name, collection, &elsewhere);
             stage!("ranked", collection = name.as_str(), builds = collection.history.builds.len());
             self.ranked.insert(name, mark);
             if let Some(event) = event {

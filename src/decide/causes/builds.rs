@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use rustc_hash::FxHashMap;
 use smol_str::SmolStr;
 
-use super::{FailedBuild, NoUpdate, Suspected, Updated};
+use super::{Elsewhere, FailedBuild, NoUpdate, Suspected, Updated};
 use crate::decide::faults::alike;
 use crate::decide::suspects::{Build, Change, Evidence, Facts, Model, Suspect, Update, Which, rank};
 use crate::event::DifferingSource;
 use crate::fold::{ComparedBuild, UpdateHistory};
+use crate::model::counted::count;
 use crate::model::{Name, RepoId, Seq, Timestamp};
 
 /// A failed build, with the event that compared it.
@@ -139,9 +140,9 @@ pub fn together(history: &UpdateHistory, source: &str, repo: RepoId) -> Vec<Stri
 }
 
 /// Ranks the suspects of a collection's failed builds: of all that the history has, or of those in
-/// runs that last. The runs are sorted by package, then in their order. Cost: [`rank`], and linear
-/// in the history.
-pub fn runs(collection: &Name, history: &UpdateHistory, which: Which) -> Vec<Run> {
+/// runs that last. `elsewhere` says what is known of the updates in other collections. The runs are
+/// sorted by package, then in their order. Cost: [`rank`], and linear in the history.
+pub fn runs(collection: &Name, history: &UpdateHistory, elsewhere: &Elsewhere, which: Which) -> Vec<Run> {
     let mut builds: Vec<&ComparedBuild> = history.builds.iter().collect();
     builds.sort_by_key(|b| b.began);
     let mut numbers = Numbers::new(history);
@@ -155,6 +156,11 @@ pub fn runs(collection: &Name, history: &UpdateHistory, which: Which) -> Vec<Run
         evidence.builds.push(Build { package, repo, passed, own_changed, text, changes });
     }
     evidence.updates = std::mem::take(&mut numbers.updates);
+    let seen = numbers.named.iter().enumerate().filter_map(|(at, (name, _, new, _))| {
+        let seen = elsewhere.get(name, new.as_ref()?)?;
+        Some((number(at), seen))
+    });
+    evidence.elsewhere = seen.collect();
     let ranked = rank(&evidence, &Model::default(), which);
     let mut by_build: BTreeMap<u32, (Vec<Suspect>, NoUpdate)> = BTreeMap::new();
     for one in ranked {
@@ -229,6 +235,15 @@ fn sentences(f: &Facts, package: &Name, repo: Option<RepoId>, repaired_by: Optio
     }
     if f.failed_here + f.passed_here > 1 {
         said.push(format!("{package} failed {} times with it and passed {} times", f.failed_here, f.passed_here));
+    }
+    if f.elsewhere.broken > 0 {
+        let packages = count(f.elsewhere.broken as usize, "package", "packages");
+        said.push(format!("held to have broken {packages} of other collections"));
+    }
+    let passed = f.elsewhere.passed.iter().flatten().sum::<u32>();
+    if passed > 0 {
+        let packages = count(passed as usize, "package", "packages");
+        said.push(format!("{packages} of other collections passed with it"));
     }
     if let Some(repair) = repaired_by {
         said.push(format!("packages pass again since {repair}"));

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 
 use indexmap::IndexSet;
 
-use super::{BROKE, FailedBuild, Suspected, runs};
+use super::{BROKE, Elsewhere, FailedBuild, Suspected, runs};
 use crate::decide::suspects::Which;
 use crate::event::{PackageSuspects, SuspectedUpdate, SuspectsRanked};
 use crate::fold::{Collection, Suspects};
 use crate::model::{Name, RepoId};
 
 /// Version of the rules of the ranking. Increase it with every change that gives other shares.
-pub const RULES: u32 = 1;
+pub const RULES: u32 = 2;
 /// Most suspects of a build that an event names.
 const NAMED: usize = 5;
 /// The smallest share, in thousandths, that an event names.
@@ -22,10 +22,10 @@ type ByName = BTreeMap<(String, Option<RepoId>), u32>;
 
 /// Returns the event that says which packages have other suspects than the log said last. `None` if
 /// there are none. The same state gives the same event. Cost: that of [`runs`].
-pub fn changed_mind(name: &Name, collection: &Collection) -> Option<SuspectsRanked> {
+pub fn changed_mind(name: &Name, collection: &Collection, elsewhere: &Elsewhere) -> Option<SuspectsRanked> {
     let mut updates: IndexSet<SuspectedUpdate> = IndexSet::new();
     let mut packages = Vec::new();
-    for run in runs(name, &collection.history, Which::SinceGood).iter().filter(|run| run.ended.is_none()) {
+    for run in runs(name, &collection.history, elsewhere, Which::SinceGood).iter().filter(|run| run.ended.is_none()) {
         let Some((package, last)) = collection.packages.get(&run.package).zip(run.failed.last()) else { continue };
         let build = &last.build;
         if package.suspects.as_ref().is_some_and(|known| !matters(known, build)) {

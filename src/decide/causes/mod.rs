@@ -6,12 +6,14 @@
 //! last.
 
 mod builds;
+mod elsewhere;
 mod mind;
 mod open;
 
 use serde::Serialize;
 
 pub use self::builds::{Failed, Run, runs, together};
+pub use self::elsewhere::{Elsewhere, SaidByCollection};
 pub use self::mind::{RULES, changed_mind};
 pub use self::open::{BrokenNow, OpenCause, cause_of, open_causes, what_is_gone};
 use crate::event::{SuspectedUpdate, SuspectsRanked};

@@ -2,7 +2,7 @@
 
 use super::history::History;
 use super::index::{Failing, Index, Supposed, narrow};
-use super::input::Evidence;
+use super::input::{Evidence, SeenElsewhere};
 
 /// What was seen of one suspect of one failed build.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -30,6 +30,8 @@ pub struct Facts {
     pub repaired_by: Option<u32>,
     /// Other packages that failed with the update and ended in the same line as this build.
     pub same_text: u32,
+    /// What was seen of the update in other collections.
+    pub elsewhere: SeenElsewhere,
 }
 
 /// Counts that all suspects share.
@@ -95,6 +97,7 @@ impl Counts {
         facts.passed = narrow(self.passed.len() - self.passed.partition_point(|r| *r < repo));
         (facts.began_with, facts.passed_with) =
             *self.with[e.supposed as usize].get_or_insert_with(|| with(evidence, index, supposed));
+        facts.elsewhere = evidence.elsewhere.get(&update.id).copied().unwrap_or_default();
         let text = evidence.builds[build as usize].text;
         if text.is_some() {
             for other in &supposed.entries {

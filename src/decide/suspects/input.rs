@@ -1,5 +1,7 @@
 //! What the ranking reads: updates and finished builds of one collection.
 
+use std::collections::BTreeMap;
+
 /// The number of distance classes: 1, 2, 3, 4, and farther or none.
 pub(super) const DISTANCES: usize = 5;
 
@@ -45,6 +47,28 @@ pub struct Build {
     pub changes: Vec<Change>,
 }
 
+/// What was seen of an update in other collections.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SeenElsewhere {
+    /// The packages that it is held to have broken there.
+    pub broken: u32,
+    /// The packages without a failed build that passed with it there, by distance class: of an unchanged source, and
+    /// with a new source of their own.
+    pub passed: [[u32; DISTANCES]; 2],
+}
+
+impl SeenElsewhere {
+    /// Adds what another collection says.
+    pub fn add(&mut self, other: &Self) {
+        self.broken += other.broken;
+        for (sums, more) in self.passed.iter_mut().zip(&other.passed) {
+            for (sum, more) in sums.iter_mut().zip(more) {
+                *sum += more;
+            }
+        }
+    }
+}
+
 /// Everything that is known of one collection.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Evidence {
@@ -52,6 +76,8 @@ pub struct Evidence {
     pub updates: Vec<Update>,
     /// The finished builds in the order in which they were started.
     pub builds: Vec<Build>,
+    /// What was seen of updates in other collections, by their numbers.
+    pub elsewhere: BTreeMap<u32, SeenElsewhere>,
 }
 
 impl Change {

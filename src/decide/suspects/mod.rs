@@ -18,6 +18,6 @@ mod shares;
 mod text;
 
 pub use facts::Facts;
-pub use input::{Build, Change, Evidence, Update};
+pub use input::{Build, Change, Evidence, SeenElsewhere, Update};
 pub use model::Model;
 pub use rank::{Nobody, Ranked, Suspect, Which, rank};

@@ -9,6 +9,10 @@ pub struct Model {
     pub bad_version: f64,
     /// A new release of the same version breaks something.
     pub bad_release: f64,
+    /// A new version or release breaks something here that is held to have broken something in another collection.
+    pub bad_elsewhere: f64,
+    /// The number of packages of other collections that passed with an update and count as one of this collection.
+    pub passed_elsewhere: u32,
     /// The first parameter of the Beta distribution of the share of its dependents that a bad update breaks.
     pub share_few: f64,
     /// The second parameter of that distribution.
@@ -46,6 +50,8 @@ impl Default for Model {
         Self {
             bad_version: 0.04,
             bad_release: 0.01,
+            bad_elsewhere: 0.5,
+            passed_elsewhere: 4,
             share_few: 0.3,
             share_all: 3.0,
             nearness: [1.0, 0.5, 0.333, 0.25, 0.125],

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use super::history::HITS;
 use super::index::{Index, narrow};
-use super::input::Evidence;
+use super::input::{DISTANCES, Evidence, SeenElsewhere};
 use super::maths::ln;
 use super::model::Model;
 use super::selectivity::{Selectivity, Sums};
@@ -89,6 +89,19 @@ pub(super) struct Alternative {
     pub score: f64,
 }
 
+/// The packages that passed with an update here, and the part of those elsewhere that counts.
+fn passed_with(model: &Model, here: &[[u32; DISTANCES]; 2], there: Option<&SeenElsewhere>) -> [[u32; DISTANCES]; 2] {
+    let mut passed = *here;
+    if let Some(seen) = there.filter(|_| !model.ignore_passes) {
+        for (sums, more) in passed.iter_mut().zip(&seen.passed) {
+            for (sum, more) in sums.iter_mut().zip(more) {
+                *sum += more / model.passed_elsewhere.max(1);
+            }
+        }
+    }
+    passed
+}
+
 impl<'a> Search<'a> {
     /// Starts with no bad update.
     pub(super) fn new(evidence: &Evidence, index: &'a Index, model: &'a Model) -> Self {
@@ -98,6 +111,8 @@ impl<'a> Search<'a> {
             let chain = &index.chains[supposed.chain as usize];
             let update = &evidence.updates[chain[supposed.from as usize] as usize];
             let bad = if update.version_changed { model.bad_version } else { model.bad_release };
+            let there = evidence.elsewhere.get(&update.id).filter(|_| !model.ignore_others);
+            let bad = if there.is_some_and(|seen| seen.broken > 0) { model.bad_elsewhere } else { bad };
             let mut odds = ln(bad / (1.0 - bad));
             for _ in supposed.from + 1..supposed.to.min(narrow(chain.len())) {
                 odds += ln(1.0 - model.repair);
@@ -105,7 +120,7 @@ impl<'a> Search<'a> {
             if (supposed.to as usize) < chain.len() {
                 odds += ln(model.repair);
             }
-            let sums = Sums::passed(model, &selectivity, &supposed.passed);
+            let sums = Sums::passed(model, &selectivity, &passed_with(model, &supposed.passed, there));
             now.push(Now { odds, sums, score: 0.0, stale: true, member: false, active: Vec::new() });
         }
         let mut packages = Vec::new();

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use super::spells::{Key, Named, Spell};
 use super::told::{Collected, Told};
 use super::{BrokenPackage, Cause};
-use crate::decide::causes::{BROKE, CauseKind, FailedBuild, Run, Suspected, Updated, cause_id, runs, together};
+use crate::decide::causes::{
+    BROKE, CauseKind, Elsewhere, FailedBuild, Run, SaidByCollection, Suspected, Updated, cause_id, runs, together,
+};
 use crate::decide::suspects::Which;
 use crate::model::counted::count;
 use crate::model::{Name, Seq, Timestamp};
@@ -76,9 +78,12 @@ impl Told {
     /// by collection, then in the order in which they began.
     pub fn causes(&self) -> (Vec<Cause>, Vec<FailedBuild>) {
         let (mut causes, mut failed) = (Vec::new(), Vec::new());
+        let mut said = SaidByCollection::default();
+        let histories = || self.collections.iter().map(|(name, of)| (name, &of.history));
+        let mut elsewhere = |own: &Name| Elsewhere::of(own, histories(), &mut said);
         for (name, of) in &self.collections {
             let mut own = named(name, of);
-            let runs = runs(name, &of.history, Which::All);
+            let runs = runs(name, &of.history, &elsewhere(name), Which::All);
             own.extend(builds(name, of, &runs));
             own.sort_by(|a, b| (a.since, &a.id).cmp(&(b.since, &b.id)));
             causes.append(&mut own);

@@ -14,9 +14,11 @@ use crate::web_site::Pages;
 
 const START: i64 = 1_800_000_000;
 
-/// A recording of the tag `f99-build` with its archive.
+/// A recording of the tag `f99-build` and of others, with its archive.
 struct Story {
     dir: TempDir,
+    /// The collections. What comes next is about the last one.
+    collections: Vec<&'static str>,
     messages: String,
     count: i64,
     sources: Vec<String>,
@@ -42,7 +44,7 @@ impl Story {
         let requires = sources.iter().map(|(nvr, requires)| format!("{}\n", json!({"nvr": nvr, "requires": requires})));
         std::fs::write(dir.path().join("buildrequires.jsonl"), requires.collect::<String>()).unwrap();
         let sources = sources.iter().map(|(nvr, _)| (*nvr).to_owned()).collect();
-        let mut story = Self { dir, messages: String::new(), count: 0, sources };
+        let mut story = Self { dir, collections: vec!["f99"], messages: String::new(), count: 0, sources };
         for (id, source) in (1_i64..).zip(story.sources.clone()) {
             let [name, version, release] = nvr(&source);
             let build =
@@ -58,6 +60,23 @@ impl Story {
         story
     }
 
+    /// Goes on with another collection, into which the same sources are tagged.
+    fn collection(&mut self, name: &'static str) {
+        self.collections.push(name);
+        for (id, source) in (1_i64..).zip(self.sources.clone()) {
+            let [package, version, release] = nvr(&source);
+            self.send(
+                "tag",
+                json!({"build_id": id, "name": package, "version": version, "release": release, "owner": "someone",
+                    "tag": name}),
+            );
+        }
+    }
+
+    fn tag(&self) -> &'static str {
+        self.collections.last().unwrap()
+    }
+
     fn send(&mut self, topic: &str, mut body: Value) {
         self.count += 1;
         body["instance"] = "primary".into();
@@ -69,7 +88,8 @@ impl Story {
     }
 
     fn repo(&mut self, id: i64, packages: &[Pkg]) {
-        let top = self.dir.path().join(format!("repos/f99-build/{id}"));
+        let build_tag = format!("{}-build", self.tag());
+        let top = self.dir.path().join(format!("repos/{build_tag}/{id}"));
         let (arch, primary) = (top.join("x86_64"), primary_xml(packages));
         write_repo(
             &arch,
@@ -84,16 +104,17 @@ impl Story {
         let comps =
             "<comps><group><id>build</id><packagelist><packagereq>base</packagereq></packagelist></group></comps>";
         std::fs::write(top.join("groups/comps.xml"), comps).unwrap();
-        std::fs::write(top.join("repo.json"), json!({"id": id, "tag": "f99-build", "event_id": id * 10}).to_string())
+        std::fs::write(top.join("repo.json"), json!({"id": id, "tag": build_tag, "event_id": id * 10}).to_string())
             .unwrap();
-        self.send("repo.init", json!({"tag": "f99-build", "repo_id": id}));
-        self.send("repo.done", json!({"tag": "f99-build", "repo_id": id}));
+        self.send("repo.init", json!({"tag": build_tag, "repo_id": id}));
+        self.send("repo.done", json!({"tag": build_tag, "repo_id": id}));
     }
 
     /// Rebuilds a source package in a repository.
     fn built(&mut self, source: &str, repo: i64, passed: bool) {
         let [name, version, release] = nvr(source);
         let id = 1000 + self.count * 10;
+        let target = self.tag();
         let path = format!("../packages/{name}/{version}/{release}/src/{source}.src.rpm");
         let mut task = |old: &str, new: &str, state: i64, child: i64| {
             let children = match child {
@@ -102,7 +123,7 @@ impl Story {
                     "state": child, "parent": id, "owner": "koschei"}]),
             };
             let info = json!({"id": id, "method": "build", "state": state, "owner": "koschei", "arch": "noarch",
-                "create_time": START + self.count * 60, "request": [path, "f99", {"scratch": true, "repo_id": repo}],
+                "create_time": START + self.count * 60, "request": [path, target, {"scratch": true, "repo_id": repo}],
                 "children": children});
             let body = json!({"info": info, "method": "build", "attribute": "state", "old": old, "new": new, "id": id,
                 "owner": "koschei", "srpm": format!("{source}.src.rpm")});
@@ -119,9 +140,13 @@ impl Story {
         let at = |file: &str| self.dir.path().join(file).to_str().unwrap().to_owned();
         let (events, archive, db, config) = (at("events.jsonl"), at(""), at("koschei.db"), at("koschei.toml"));
         std::fs::write(&events, &self.messages).unwrap();
-        let collection = "[[collection]]\nname = 'f99'\nbuild_tag = 'f99-build'\ndest_tag = 'f99'\ntarget = 'f99'\n\
-                          track_all = true\n";
-        std::fs::write(&config, collection).unwrap();
+        let collections = self.collections.iter().map(|c| {
+            format!(
+                "[[collection]]\nname = '{c}'\nbuild_tag = '{c}-build'\ndest_tag = '{c}'\ntarget = '{c}'\n\
+                 track_all = true\n"
+            )
+        });
+        std::fs::write(&config, collections.collect::<String>()).unwrap();
         let ran = |args: &[&str]| {
             let out = koschei(args);
             assert!(out.status.success(), "{args:?}: {}", String::from_utf8_lossy(&out.stderr));
@@ -155,9 +180,9 @@ impl Said {
         self.causes.iter().map(line).collect()
     }
 
-    /// Returns the share of an update in each failed build of a package.
+    /// Returns the share of an update in each failed build of a package in `f99`.
     fn shares(&self, package: &str, update: &str) -> Vec<i64> {
-        let of = self.suspects.iter().filter(|f| f["package"] == package);
+        let of = self.suspects.iter().filter(|f| (&f["collection"], &f["package"]) == (&json!("f99"), &json!(package)));
         of.map(|f| {
             let all = f["suspects"].as_array().unwrap();
             let found = all.iter().find(|s| s["update"]["source"] == update);
@@ -302,6 +327,41 @@ fn without_them_both_have_equal_shares() {
         let (x, y) = (said.shares(package, "libx-2-1")[0], said.shares(package, "liby-2-1")[0]);
         assert!((x - y).abs() <= 10 && x > 300, "{x} {y}");
     }
+}
+
+/// In another collection only one of two updates breaks packages, and others pass with the other one.
+/// That tells them apart here, too. The audit judges each collection with the others.
+#[test]
+fn another_collection_tells_two_updates_apart() {
+    let mut story = two_updates();
+    story.collection("e99");
+    story.repo(11, &[base(), lib("libx", 1), lib("liby", 1)]);
+    FAILING.iter().chain(&PASSING).for_each(|source| story.built(source, 11, true));
+    // The last update comes first here, as on a branch that is older.
+    story.repo(12, &[base(), lib("libx", 1), lib("liby", 2)]);
+    FAILING.iter().chain(&PASSING).for_each(|source| story.built(source, 12, true));
+    story.repo(13, &[base(), lib("libx", 2), lib("liby", 2)]);
+    FAILING.iter().for_each(|source| story.built(source, 13, false));
+    story.collections.push("f99");
+    // Lets time pass, so that the log judges anew.
+    story.repo(3, &[base(), lib("libx", 2), lib("liby", 2)]);
+    story.collections.pop();
+    let said = story.said();
+    assert_eq!(said.lines(), ["build libx-2-1@13 open: f1 f2 f3 f4", "build libx-2-1@2 open: f1 f2 f3 f4"]);
+    for package in ["f1", "f2", "f3", "f4"] {
+        assert!(said.shares(package, "libx-2-1")[0] > 800, "{:?}", said.suspects);
+    }
+    let words = serde_json::to_string(&said.suspects).unwrap();
+    assert!(words.contains("held to have broken 4 packages of other collections"), "{words}");
+    assert!(words.contains("6 packages of other collections passed with it"), "{words}");
+    let db = said.dir.path().join("koschei.db");
+    let db = db.to_str().unwrap();
+    let audit: Value = serde_json::from_slice(&koschei(&["log", "audit", "--json", "--db", db]).stdout).unwrap();
+    assert_eq!(audit["total"], 0, "{audit}");
+    let status: Value = serde_json::from_slice(&koschei(&["status", "--json", "--db", db]).stdout).unwrap();
+    let f1 = |p: &&Value| (&p["collection"], &p["package"]) == (&json!("f99"), &json!("f1"));
+    let f1 = status["packages"].as_array().unwrap().iter().find(f1).unwrap();
+    assert_eq!(f1["broken_by"][0]["update"], "libx-2-1", "{f1}");
 }
 
 #[test]

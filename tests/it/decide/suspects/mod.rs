@@ -4,7 +4,7 @@ mod generate;
 mod score;
 mod truth;
 
-use koschei::decide::suspects::{Build, Change, Evidence, Model, Ranked, Update, Which, rank};
+use koschei::decide::suspects::{Build, Change, Evidence, Model, Ranked, SeenElsewhere, Update, Which, rank};
 
 use self::generate::{Knobs, world};
 use self::score::{After, Score, after, nearest_first, score};
@@ -141,7 +141,7 @@ fn build(package: u32, repo: u32, passed: bool, changes: &[u32]) -> Build {
 
 /// Two updates come with repository 1. Packages 10 to 13 have both and fail, 20 to 39 have the second and pass.
 fn two_updates() -> Evidence {
-    let mut e = Evidence { updates: vec![update(0, 1, 1), update(1, 2, 1)], builds: Vec::new() };
+    let mut e = Evidence { updates: vec![update(0, 1, 1), update(1, 2, 1)], ..Evidence::default() };
     e.builds.extend((10..14).chain(20..40).map(|p| build(p, 0, true, &[])));
     e.builds.extend((10..14).map(|p| build(p, 1, false, &[0, 1])));
     e.builds.extend((20..40).map(|p| build(p, 1, true, &[1])));
@@ -160,6 +160,32 @@ fn passes_speak_for_an_update() {
         assert_eq!((f.distance, f.failed_here, f.passed_here, f.repaired_by), (1, 1, 0, None));
         assert_eq!(f.broken, 4);
         assert_eq!(r.suspects[1].facts.passed_with, 20);
+    }
+}
+
+/// What nothing here tells apart, other collections do: by what broke there, and by what passed there.
+#[test]
+fn other_collections_speak_for_and_against_an_update() {
+    let mut alone = two_updates();
+    alone.builds.retain(|b| b.passed == (b.repo == 0));
+    let first = |e: &Evidence| {
+        let ranked = rank(e, &Model::default(), Which::SinceGood);
+        assert_eq!(ranked.len(), 4);
+        let share = |update: u32| ranked[0].suspects.iter().find(|s| s.update == update).map_or(0, |s| s.share);
+        (share(0), share(1))
+    };
+    let (x, y) = first(&alone);
+    assert!(x.abs_diff(y) <= 10, "{x} {y}");
+    let seen = |broken: u32, passed: u32| SeenElsewhere { broken, passed: [[passed, 0, 0, 0, 0], [0; 5]] };
+    for (update, seen) in [(0, seen(3, 0)), (1, seen(0, 80))] {
+        let mut with = alone.clone();
+        with.elsewhere.insert(update, seen);
+        let (x, y) = first(&with);
+        assert!(x > 800 && y < 200, "{x} {y} {seen:?}");
+        // What was seen of an update that is not here says nothing.
+        let mut without = alone.clone();
+        without.elsewhere.insert(7, seen);
+        assert_eq!(first(&without), first(&alone));
     }
 }
 

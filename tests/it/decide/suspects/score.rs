@@ -157,7 +157,7 @@ pub fn until(evidence: &Evidence, builds: usize) -> Evidence {
     let kept: Vec<Build> = evidence.builds.iter().take(builds).cloned().collect();
     let repo = kept.iter().map(|b| b.repo).max().unwrap_or(0);
     let updates = evidence.updates.iter().filter(|u| u.repo <= repo).cloned().collect();
-    Evidence { updates, builds: kept }
+    Evidence { updates, builds: kept, elsewhere: evidence.elsewhere.clone() }
 }
 
 /// How a culprit stands when it has broken so many packages.
