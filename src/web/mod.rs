@@ -12,7 +12,7 @@
 //! | `/package/NAME?collection=` | one package; with `json=1` as `koschei why --json` |
 //! | `/collection/NAME` | settings, architectures, repositories |
 //! | `/causes?collection=` | updates that break packages now; with `json=1` as a list |
-//! | `/cause/ID` | one of them, and the packages it breaks |
+//! | `/cause/ID` | one of them, and the packages it breaks; or broke, if it is over |
 //! | `/update/NVR` | what an update broke, over all collections |
 //! | `/event/SEQ?after=&content=` | one event with its causes and what followed; with `json=1` as `CloudEvents` 1.0 |
 //! | `/metrics`, `/alive`, `/ready` | for monitoring, see [`crate::telemetry::probe`] |

@@ -9,6 +9,7 @@ mod builds;
 mod elsewhere;
 mod mind;
 mod open;
+mod said;
 
 use serde::Serialize;
 
@@ -16,6 +17,7 @@ pub use self::builds::{Failed, Run, runs, together};
 pub use self::elsewhere::{Elsewhere, SaidByCollection};
 pub use self::mind::{RULES, changed_mind};
 pub use self::open::{BrokenNow, OpenCause, cause_of, open_causes, what_is_gone};
+pub use self::said::{kind_of, said};
 use crate::event::{SuspectedUpdate, SuspectsRanked};
 use crate::model::{Name, RepoId, TaskId};
 

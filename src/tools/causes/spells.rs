@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::decide::causes::{CauseKind, Updated};
-use crate::event::{CausesFound, Envelope, RepoResolved, ResolutionCause};
+use crate::decide::causes::{CauseKind, Updated, kind_of};
+use crate::event::{CausesFound, Envelope, RepoResolved};
 use crate::model::{Name, RepoId, Seq, Timestamp};
 
 /// An event: its place in the log, and its time.
@@ -50,10 +50,9 @@ impl Spells {
         for of in &c.packages {
             let first = of.causes.first().and_then(|at| c.causes.get(*at as usize));
             let Some(first) = first else { continue };
-            let group = first.in_group || of.package.as_str() == CausesFound::GROUP;
-            let kind = if group { CauseKind::Group } else { CauseKind::Resolution };
-            let key = Key { kind, what: first.known_by(&of.package), repo: Some(first.repo_id) };
-            self.begin((&of.package, &c.arch), key, (updated(first), &first.what), at(e));
+            let key =
+                Key { kind: kind_of(first, &of.package), what: first.known_by(&of.package), repo: Some(first.repo_id) };
+            self.begin((&of.package, &c.arch), key, (first.into(), &first.what), at(e));
         }
     }
 
@@ -112,9 +111,4 @@ impl Spells {
 
 fn at(e: &Envelope) -> At {
     (e.seq, e.recorded_at)
-}
-
-fn updated(cause: &ResolutionCause) -> Updated {
-    let nvr = |version: &Option<smol_str::SmolStr>| Some(format!("{}-{}", cause.source.as_ref()?, version.as_ref()?));
-    Updated { source: nvr(&cause.new), was: nvr(&cause.old) }
 }

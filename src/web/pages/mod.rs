@@ -1,8 +1,10 @@
 //! The pages, one file each, and the table of their addresses.
 
+mod cause;
 mod causes;
 mod collection;
 mod event;
+mod over;
 mod overview;
 mod package;
 mod packages;
@@ -22,7 +24,7 @@ pub(super) const PAGES: &[(&str, Made)] = &[
     ("/package/{name}", |site| page("package", site, package::show)),
     ("/collection/{name}", |site| page("collection", site, collection::show)),
     ("/causes", |site| page("causes", site, causes::list)),
-    ("/cause/{id}", |site| page("cause", site, causes::show)),
+    ("/cause/{id}", |site| page("cause", site, cause::show)),
     ("/update/{nvr}", |site| page("update", site, update::show)),
     ("/event/{seq}", |site| page("event", site, event::show)),
     ("/style.css", |_| get(|| async { kept("text/css; charset=utf-8", STYLE) })),

@@ -314,6 +314,7 @@ async fn pages_name_the_update() {
     };
     assert_eq!((&listed[0]["id"], names(&listed[0])), (&said.causes[0]["id"], names(&said.causes[0])));
     assert_eq!(listed[0]["update"], said.causes[0]["update"]);
+    assert_eq!(pages.json(&format!("/cause/{id}")).await["state"], "open");
     assert_eq!(pages.get("/causes?collection=f98").await.status, 404);
     assert_eq!(pages.get("/update/no").await.status, 400);
     pages.stop().await;
@@ -373,6 +374,32 @@ fn a_repair_ends_a_cause() {
     let said = story.said();
     assert_eq!(said.lines(), ["build libx-2-1@2 over: f1 f2 f3 f4"]);
     assert!(said.causes[0]["packages"].as_array().unwrap().iter().all(|p| p["until"].is_u64()), "{:?}", said.causes);
+}
+
+/// The page of a cause stays when it is over, and says what it broke.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cause_that_is_over_keeps_its_page() {
+    let mut story = two_updates();
+    PASSING.iter().for_each(|source| story.built(source, 2, true));
+    story.repo(3, &[base(), lib("libx", 3), lib("liby", 2)]);
+    FAILING.iter().for_each(|source| story.built(source, 3, true));
+    let said = story.said();
+    let db = said.dir.path().join("koschei.db");
+    let log = koschei::log::open(db.to_str().unwrap(), &koschei::log::Options::default()).await.unwrap();
+    let pages = Pages::over(&log).await;
+    let address = format!("/cause/{}", said.causes[0]["id"].as_str().unwrap());
+    let page = pages.page(&address).await;
+    for part in ["It is over: it is not held to make builds fail any more", "was libx-1-1", "Packages it broke (4)"] {
+        assert!(page.contains(part), "{part}: {page}");
+    }
+    let cause = pages.json(&address).await;
+    let names: Vec<&str> = cause["packages"].as_array().unwrap().iter().map(|p| p["name"].as_str().unwrap()).collect();
+    assert_eq!((&cause["state"], names), (&json!("over"), vec!["f1", "f2", "f3", "f4"]));
+    assert_eq!((&cause["id"], &cause["update"]), (&said.causes[0]["id"], &said.causes[0]["update"]));
+    let missing = pages.get("/cause/0123456789").await;
+    assert!(missing.status == 404 && missing.body.contains("name no cause"), "{}", missing.body);
+    pages.stop().await;
+    koschei::log::EventLog::close(&log).await;
 }
 
 #[test]
