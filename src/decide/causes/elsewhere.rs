@@ -1,5 +1,5 @@
-//! What other collections say about an update. Collections of one installation get the same updates,
-//! sooner or later.
+//! What other collections say about an update. The same build may reach several collections, sooner or
+//! later.
 //!
 //! Each other collection is judged by its own evidence alone. So two collections cannot convince each
 //! other of something that neither knows.
@@ -7,15 +7,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use smol_str::SmolStr;
 
 use super::{BROKE, runs};
 use crate::decide::suspects::{Change, SeenElsewhere, Which};
 use crate::fold::{Mark, State, UpdateHistory};
-use crate::model::Name;
+use crate::model::{Name, TaskId};
 
-/// An update in any collection: source package, and `version-release` without the distribution.
+/// An update in any collection: source package and `version-release`. On a hub this is one build.
 type Update = (Name, SmolStr);
 /// What one collection says about updates.
 type Said = FxHashMap<Update, SeenElsewhere>;
@@ -29,15 +29,25 @@ pub struct SaidByCollection(BTreeMap<Name, (Mark, Arc<Said>)>);
 pub struct Elsewhere(Said);
 
 impl Elsewhere {
-    /// Asks all collections but `own`. Cost: that of [`runs`] for each that has something new.
+    /// Asks all collections but `own`, and those that have builds of it. Cost: that of [`runs`] for each
+    /// that has something new.
     pub fn of<'a>(
         own: &Name,
         collections: impl IntoIterator<Item = (&'a Name, &'a UpdateHistory)>,
         said: &mut SaidByCollection,
     ) -> Self {
+        let collections: Vec<(&Name, &UpdateHistory)> = collections.into_iter().collect();
         let mut all = Said::default();
+        if collections.len() < 2 {
+            return Self(all);
+        }
+        let tasks = |of: &'a UpdateHistory| of.builds.iter().filter_map(|b| Some((b.task?, &b.package)));
+        let own_builds = collections.iter().find(|(name, _)| *name == own).map(|(_, history)| tasks(history));
+        let own_builds: FxHashSet<(TaskId, &Name)> = own_builds.into_iter().flatten().collect();
         for (name, history) in collections {
-            if name == own || history.builds.is_empty() {
+            // A collection of the same builds would say the same once more.
+            let same = || tasks(history).any(|build| own_builds.contains(&build));
+            if name == own || history.builds.is_empty() || same() {
                 continue;
             }
             let mark = history.mark();
@@ -64,7 +74,7 @@ impl Elsewhere {
         if self.0.is_empty() {
             return None;
         }
-        self.0.get(&(source.clone(), without_distribution(version))).copied()
+        self.0.get(&(source.clone(), version.into())).copied()
     }
 }
 
@@ -83,7 +93,7 @@ fn said_by(name: &Name, history: &UpdateHistory) -> Said {
     }
     for (differing, seen) in history.differing.iter().zip(&passed) {
         if let Some(new) = &differing.new {
-            said.entry((differing.source.clone(), without_distribution(new))).or_default().add(seen);
+            said.entry((differing.source.clone(), new.clone())).or_default().add(seen);
         }
     }
     for run in runs(name, history, &Elsewhere::default(), Which::All) {
@@ -103,46 +113,57 @@ fn parsed(nvr: &str) -> Option<Update> {
     let (rest, _) = nvr.rsplit_once('-')?;
     let (name, _) = rest.rsplit_once('-')?;
     let version = nvr.get(name.len() + 1..)?;
-    Some((name.into(), without_distribution(version)))
-}
-
-/// Words that begin a release which precedes another one. They name no distribution.
-const BEFORE_RELEASE: [&str; 9] = ["alpha", "beta", "rc", "pre", "dev", "git", "svn", "hg", "post"];
-
-/// Returns `2-1` for `2-1.fc44`, and `2-1.1` for `2-1.fc44.1`: a tag of a distribution is a part of
-/// the release that has letters and then digits, as `%{?dist}` of Fedora and of others has it.
-fn without_distribution(version: &str) -> SmolStr {
-    let Some((version, release)) = version.rsplit_once('-') else { return version.into() };
-    let is_tag = |part: &&str| {
-        let word = part.trim_end_matches(|c: char| c.is_ascii_digit() || c == '_');
-        word.len() >= 2
-            && word.len() < part.len()
-            && word.chars().all(|c| c.is_ascii_lowercase())
-            && !BEFORE_RELEASE.contains(&word)
-    };
-    let kept: Vec<&str> = release.split('.').filter(|part| !is_tag(part)).collect();
-    format!("{version}-{}", kept.join(".")).into()
+    Some((name.into(), version.into()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::{ArchDifference, BuildCompared, DifferingSource, GoodBuild};
+    use crate::model::{Hub, RepoId, Seq, Timestamp};
 
     #[test]
-    fn an_update_is_the_same_in_two_distributions() {
-        for (version, expected) in [
-            ("2-1.fc44", "2-1"),
-            ("2-1.fc43", "2-1"),
-            ("2-1.el10_1", "2-1"),
-            ("2-1.fc44.1", "2-1.1"),
-            ("2-0.5.rc1.fc44", "2-0.5.rc1"),
-            ("2-0.1.git20260101.eln145", "2-0.1.git20260101"),
-            ("2-1", "2-1"),
-            ("2~a-1.fc44", "2~a-1"),
-        ] {
-            assert_eq!(without_distribution(version), expected);
-        }
-        assert_eq!(parsed("a-b-2-1.fc44"), Some(("a-b".into(), "2-1".into())));
+    fn an_update_is_a_build() {
+        assert_eq!(parsed("a-b-2-1.fc44"), Some(("a-b".into(), "2-1.fc44".into())));
         assert_eq!(parsed("a"), None);
+    }
+
+    /// A package passed with a new `libx`.
+    fn history(task: i64) -> UpdateHistory {
+        let good =
+            GoodBuild { repo_id: RepoId(1), source: "1-1".into(), task_id: None, build_id: None, assumed: false };
+        let (old, new) = (Some("1-1".into()), Some("2-1".into()));
+        let compared = BuildCompared {
+            collection: "any".into(),
+            package: "app".into(),
+            hub: Hub::new("primary"),
+            task_id: Some(TaskId(task)),
+            build_id: None,
+            source: "1-1".into(),
+            repo_id: RepoId(2),
+            passed: true,
+            line: None,
+            good: Some(good),
+            updates: vec![DifferingSource { source: "libx".into(), old, new, repo_id: None }],
+            arches: vec![ArchDifference { arches: vec!["x86_64".into()], recorded: false, changes: vec![(0, 2)] }],
+        };
+        let mut history = UpdateHistory::default();
+        let seq = Seq::new(1).unwrap();
+        history.compared(&compared, seq, (seq, Timestamp::EPOCH));
+        history
+    }
+
+    /// A copy of a collection, with the same builds, is no second witness.
+    #[test]
+    fn the_same_builds_count_once() {
+        let (own, other): (Name, Name) = ("f99".into(), "copy".into());
+        let seen = |task: i64| {
+            let (of_own, of_other) = (history(5), history(task));
+            let all = [(&own, &of_own), (&other, &of_other)];
+            let passed = |seen: SeenElsewhere| seen.passed.iter().flatten().sum::<u32>();
+            let elsewhere = Elsewhere::of(&own, all, &mut SaidByCollection::default());
+            (elsewhere.get(&"libx".into(), "2-1").map(passed), elsewhere.get(&"libx".into(), "3-1").map(passed))
+        };
+        assert_eq!((seen(5), seen(6)), ((None, None), (Some(1), None)));
     }
 }
