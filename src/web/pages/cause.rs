@@ -73,7 +73,8 @@ fn content(json: bool, state: &'static str, cause: &OpenCause, body: impl FnOnce
 /// Says what a cause is, in all places.
 fn about(c: &OpenCause) -> Markup {
     html! {
-        @if !c.what.is_empty() { p { (parts::text(&crate::view::text::capitalised(&c.what))) "." } }
+        // It begins with the name of a package, which is written as it is.
+        @if !c.what.is_empty() { p { (parts::text(&c.what)) "." } }
         dl {
             dt { "Collection" } dd { a href=(links::collection(&c.collection)) { (c.collection) } }
             @if c.update.source.is_some() || c.update.was.is_some() { dt { "Update" } dd { (updated(&c.update)) } }
