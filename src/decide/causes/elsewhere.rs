@@ -13,7 +13,7 @@ use smol_str::SmolStr;
 use super::{BROKE, runs};
 use crate::decide::suspects::{Change, SeenElsewhere, Which};
 use crate::fold::{Mark, State, UpdateHistory};
-use crate::model::{Name, TaskId};
+use crate::model::Name;
 
 /// An update in any collection: source package and `version-release`. On a hub this is one build.
 type Update = (Name, SmolStr);
@@ -29,8 +29,9 @@ pub struct SaidByCollection(BTreeMap<Name, (Mark, Arc<Said>)>);
 pub struct Elsewhere(Said);
 
 impl Elsewhere {
-    /// Asks all collections but `own`, and those that have builds of it. Cost: that of [`runs`] for each
-    /// that has something new.
+    /// Asks the collections other than `own` whose builds had an update that builds of `own` had, and that
+    /// have no build of `own`. Cost: linear in all histories, and that of [`runs`] for each of these that
+    /// has something new.
     pub fn of<'a>(
         own: &Name,
         collections: impl IntoIterator<Item = (&'a Name, &'a UpdateHistory)>,
@@ -41,13 +42,17 @@ impl Elsewhere {
         if collections.len() < 2 {
             return Self(all);
         }
+        let own_history = collections.iter().find(|(name, _)| *name == own).map(|(_, history)| *history);
+        let updates = |of: &'a UpdateHistory| of.differing.iter().filter_map(|d| Some((&d.source, d.new.as_ref()?)));
+        let own_updates: FxHashSet<_> = own_history.into_iter().flat_map(updates).collect();
         let tasks = |of: &'a UpdateHistory| of.builds.iter().filter_map(|b| Some((b.task?, &b.package)));
-        let own_builds = collections.iter().find(|(name, _)| *name == own).map(|(_, history)| tasks(history));
-        let own_builds: FxHashSet<(TaskId, &Name)> = own_builds.into_iter().flatten().collect();
+        let own_builds: FxHashSet<_> = own_history.into_iter().flat_map(tasks).collect();
         for (name, history) in collections {
             // A collection of the same builds would say the same once more.
             let same = || tasks(history).any(|build| own_builds.contains(&build));
-            if name == own || history.builds.is_empty() || same() {
+            // Nobody asks about other updates.
+            let shares = updates(history).any(|update| own_updates.contains(&update));
+            if name == own || !shares || same() {
                 continue;
             }
             let mark = history.mark();
@@ -120,7 +125,7 @@ fn parsed(nvr: &str) -> Option<Update> {
 mod tests {
     use super::*;
     use crate::event::{ArchDifference, BuildCompared, DifferingSource, GoodBuild};
-    use crate::model::{Hub, RepoId, Seq, Timestamp};
+    use crate::model::{Hub, RepoId, Seq, TaskId, Timestamp};
 
     #[test]
     fn an_update_is_a_build() {
@@ -128,11 +133,11 @@ mod tests {
         assert_eq!(parsed("a"), None);
     }
 
-    /// A package passed with a new `libx`.
-    fn history(task: i64) -> UpdateHistory {
+    /// A package passed with another `libx`.
+    fn history(task: i64, version: &str) -> UpdateHistory {
         let good =
             GoodBuild { repo_id: RepoId(1), source: "1-1".into(), task_id: None, build_id: None, assumed: false };
-        let (old, new) = (Some("1-1".into()), Some("2-1".into()));
+        let (old, new) = (Some("1-1".into()), Some(version.into()));
         let compared = BuildCompared {
             collection: "any".into(),
             package: "app".into(),
@@ -157,13 +162,15 @@ mod tests {
     #[test]
     fn the_same_builds_count_once() {
         let (own, other): (Name, Name) = ("f99".into(), "copy".into());
-        let seen = |task: i64| {
-            let (of_own, of_other) = (history(5), history(task));
+        let seen = |task: i64, version: &str| {
+            let (of_own, of_other) = (history(5, "2-1"), history(task, version));
             let all = [(&own, &of_own), (&other, &of_other)];
             let passed = |seen: SeenElsewhere| seen.passed.iter().flatten().sum::<u32>();
-            let elsewhere = Elsewhere::of(&own, all, &mut SaidByCollection::default());
-            (elsewhere.get(&"libx".into(), "2-1").map(passed), elsewhere.get(&"libx".into(), "3-1").map(passed))
+            let mut said = SaidByCollection::default();
+            let elsewhere = Elsewhere::of(&own, all, &mut said);
+            (elsewhere.get(&"libx".into(), "2-1").map(passed), said.0.len())
         };
-        assert_eq!((seen(5), seen(6)), ((None, None), (Some(1), None)));
+        assert_eq!((seen(5, "2-1"), seen(6, "2-1")), ((None, 0), (Some(1), 1)));
+        assert_eq!(seen(6, "3-1"), (None, 0), "it is not even judged");
     }
 }
