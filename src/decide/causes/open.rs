@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{BROKE, CauseKind, Updated, cause_id};
+use super::{BROKE, CauseKind, Updated, cause_id, kind_of};
 use crate::event::CausesFound;
 use crate::fold::{Collection, FoundCause, Package, State};
 use crate::model::{Name, PackageState, RepoId, Seq, Timestamp};
@@ -70,8 +70,7 @@ pub fn cause_of(collection: (&Name, &Collection), package: (&Name, &Package)) ->
 }
 
 fn found(collection: &Name, package: &Name, cause: &FoundCause) -> OpenCause {
-    let group = cause.in_group || package.as_str() == CausesFound::GROUP;
-    let kind = if group { CauseKind::Group } else { CauseKind::Resolution };
+    let kind = kind_of(cause.in_group, package);
     let owned = |nvr: &Option<smol_str::SmolStr>| nvr.as_ref().map(ToString::to_string);
     OpenCause {
         id: cause_id(collection, kind, &cause.known_by, Some(cause.repo)),

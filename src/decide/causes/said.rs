@@ -15,10 +15,12 @@ impl From<&ResolutionCause> for Updated {
     }
 }
 
-/// Returns the kind of a cause of a broken resolution.
-pub fn kind_of(cause: &ResolutionCause, package: &str) -> CauseKind {
-    let group = cause.in_group || package == CausesFound::GROUP;
-    if group { CauseKind::Group } else { CauseKind::Resolution }
+/// Returns the kind of a cause of a broken resolution. `in_group`: the build group leads to it.
+pub fn kind_of(in_group: bool, package: &str) -> CauseKind {
+    match in_group || package == CausesFound::GROUP {
+        true => CauseKind::Group,
+        false => CauseKind::Resolution,
+    }
 }
 
 /// Returns the causes that an event names: the first cause of each package that does not resolve, and
@@ -34,7 +36,7 @@ pub fn said(event: &Event, at: (Seq, Timestamp)) -> Vec<OpenCause> {
         Event::CausesFound(c) => {
             for of in &c.packages {
                 let Some(first) = of.causes.first().and_then(|at| c.causes.get(*at as usize)) else { continue };
-                let kind = kind_of(first, &of.package);
+                let kind = kind_of(first.in_group, &of.package);
                 let known_by = first.known_by(&of.package);
                 let cause = cause(at, &c.collection, kind, (known_by, Some(first.repo_id)), (&of.package, 1000));
                 add(OpenCause { update: first.into(), what: first.what.clone(), ..cause });

@@ -50,8 +50,11 @@ impl Spells {
         for of in &c.packages {
             let first = of.causes.first().and_then(|at| c.causes.get(*at as usize));
             let Some(first) = first else { continue };
-            let key =
-                Key { kind: kind_of(first, &of.package), what: first.known_by(&of.package), repo: Some(first.repo_id) };
+            let key = Key {
+                kind: kind_of(first.in_group, &of.package),
+                what: first.known_by(&of.package),
+                repo: Some(first.repo_id),
+            };
             self.begin((&of.package, &c.arch), key, (first.into(), &first.what), at(e));
         }
     }
