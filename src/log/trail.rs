@@ -13,6 +13,8 @@ const CAUSES_MAX: usize = 8;
 const READ: usize = 32;
 /// Most events read at once.
 const READ_MAX: usize = 512;
+/// Most events of a subject that are read for those of some kinds.
+pub(crate) const EVENTS_MAX: usize = 4_096;
 
 /// Returns the last events about exactly `subject` before `before` (absent: to the end), newest
 /// first, at most `limit`.
@@ -28,21 +30,25 @@ pub(crate) async fn newest(
     Ok(log.last_of_subject(subject, before, limit).await?)
 }
 
-/// Returns the last events of some kinds about exactly `subject`, newest first, at most `limit`.
+/// Returns those of some kinds among the newest [`EVENTS_MAX`] events about exactly `subject` before
+/// `before` (absent: to the end), newest first, at most `limit`.
 ///
 /// # Errors
 /// Returns a [`LogError`] if the log cannot be read.
 pub(crate) async fn newest_of(
     log: &impl EventLog,
     subject: &str,
+    mut before: Option<Seq>,
     wanted: &(dyn Fn(&str) -> bool + Sync),
     limit: usize,
 ) -> Result<Vec<Record>, LogError> {
-    let (mut before, mut read) = (None, READ);
+    let (mut seen, mut read) = (0, READ);
     let mut found = Vec::new();
-    while found.len() < limit {
-        let page = log.last_of_subject(subject, before, read).await?;
-        let whole = page.len() == read;
+    while found.len() < limit && seen < EVENTS_MAX {
+        let asked = read.min(EVENTS_MAX - seen);
+        let page = log.last_of_subject(subject, before, asked).await?;
+        seen += page.len();
+        let whole = page.len() == asked;
         before = page.last().map(|r| r.seq);
         let left = limit - found.len();
         found.extend(page.into_iter().filter(|r| wanted(&r.kind)).take(left));

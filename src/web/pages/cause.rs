@@ -8,9 +8,10 @@ use maud::{Markup, html};
 use serde::Serialize;
 
 use super::causes::updated;
-use super::over::{EVENTS_MAX, find};
+use super::over::find;
 use crate::decide::causes::{CauseKind, FailedBuild, OpenCause};
 use crate::event::CausesFound;
+use crate::log::trail;
 use crate::view::text::percent;
 use crate::web::parts::AsOf;
 use crate::web::refusal::{Refusal, short};
@@ -33,7 +34,7 @@ pub(super) async fn show(
         let (as_of, found) = site
             .look(move |view| {
                 let found = view.causes().iter().find(|c| c.id == wanted);
-                let found = found.map(|found| content(json, "open", found, || open(view, found)));
+                let found = found.map(|found| content(view, found, json, false));
                 (AsOf::of(view), found.ok_or_else(|| view.state.collections.keys().cloned().collect::<Vec<_>>()))
             })
             .await;
@@ -44,12 +45,12 @@ pub(super) async fn show(
         let found = find(&site.log, &collections, &id, as_of.seq).await?.ok_or_else(|| {
             let what = format!(
                 "the newest {} events of each collection name no cause `{}`; `koschei cause` reads the whole log",
-                EVENTS_MAX,
+                trail::EVENTS_MAX,
                 short(&id)
             );
             Refusal::NotFound(what, vec![("What breaks packages now".to_owned(), "/causes".to_owned())])
         })?;
-        let content = site.look(move |view| content(json, "over", &found, || over(view, &found))).await;
+        let content = site.look(move |view| content(view, &found, json, true)).await;
         Ok((as_of, content))
     })
     .await
@@ -63,14 +64,14 @@ struct CauseAnswer<'a> {
     state: &'static str,
 }
 
-fn content(json: bool, state: &'static str, cause: &OpenCause, body: impl FnOnce() -> Markup) -> Content {
+fn content(view: &View, cause: &OpenCause, json: bool, is_over: bool) -> Content {
     match json {
-        true => Content::json(&CauseAnswer { cause, state }),
-        false => Content::Html { title: cause.known_by.clone(), body: body() },
+        true => Content::json(&CauseAnswer { cause, state: if is_over { "over" } else { "open" } }),
+        false => Content::Html { title: cause.known_by.clone(), body: body(view, cause, is_over) },
     }
 }
 
-/// Says what a cause is, in all places.
+/// Says what a cause is.
 fn about(c: &OpenCause) -> Markup {
     html! {
         // It begins with the name of a package, which is written as it is.
@@ -96,18 +97,19 @@ fn about(c: &OpenCause) -> Markup {
     }
 }
 
-fn open(view: &View, c: &OpenCause) -> Markup {
+fn body(view: &View, c: &OpenCause, is_over: bool) -> Markup {
     let state = |name: &str| {
         let of = view.state.collections.get(&c.collection)?;
         Some(of.packages.get(name)?.state(of.settings.track_all))
     };
-    let of = view.state.collections.get_key_value(&c.collection).filter(|_| c.kind == CauseKind::Build);
+    let of = view.state.collections.get_key_value(&c.collection).filter(|_| c.kind == CauseKind::Build && !is_over);
     let failed = of.map(|(name, of)| view.failed(name, of)).unwrap_or_default();
     let packages = || c.packages.iter().filter(|p| p.name.as_str() != CausesFound::GROUP);
     html! {
         h1 { (parts::text(&c.known_by)) }
         p.lead {
             @match c.kind {
+                _ if is_over => "It is over: it breaks nothing any more.",
                 CauseKind::Resolution => "It makes dependencies not installable.",
                 CauseKind::Build => "It is held to make builds fail.",
                 CauseKind::Group => "It makes the buildroot not installable, so nothing can be built.",
@@ -116,11 +118,11 @@ fn open(view: &View, c: &OpenCause) -> Markup {
         }
         (about(c))
         @if packages().next().is_some() {
-            h2 { "Packages it breaks (" (packages().count()) ")" }
+            h2 { "Packages it " @if is_over { "broke" } @else { "breaks" } " (" (packages().count()) ")" }
             div.scroll { table {
                 (parts::column_heads(&[
-                    ("", "Package"), ("", "State"), ("n", "Share"), ("minor", "Since"), ("minor", "Event"),
-                    ("", "Because"),
+                    ("", "Package"), ("", if is_over { "State now" } else { "State" }), ("n", "Share"),
+                    ("minor", "Since"), ("minor", "Event"), ("", if is_over { "" } else { "Because" }),
                 ]))
                 tbody { @for p in packages().take(PACKAGES_MAX) { tr {
                     th scope="row" { a href=(links::package(&c.collection, &p.name)) { (p.name) } }
@@ -132,7 +134,11 @@ fn open(view: &View, c: &OpenCause) -> Markup {
                 } } }
             } }
         }
-        p { code { "koschei cause " (c.id) } " also shows the packages that it does not break any more, from the log." }
+        p {
+            code { "koschei cause " (c.id) }
+            @if is_over { " also says until when, from the whole log." }
+            @else { " also shows the packages that it does not break any more, from the log." }
+        }
     }
 }
 
@@ -141,40 +147,4 @@ fn because(failed: &[FailedBuild], c: &OpenCause, package: &str) -> String {
     let newest = failed.iter().rfind(|f| f.package == package);
     let suspect = newest.and_then(|f| f.suspects.iter().find(|s| (&s.update, s.repo) == (&c.update, c.repo)));
     suspect.map_or_else(String::new, |s| s.evidence.join("; "))
-}
-
-fn over(view: &View, c: &OpenCause) -> Markup {
-    let state = |name: &str| {
-        let of = view.state.collections.get(&c.collection)?;
-        Some(of.packages.get(name)?.state(of.settings.track_all))
-    };
-    let packages = || c.packages.iter().filter(|p| p.name.as_str() != CausesFound::GROUP);
-    html! {
-        h1 { (parts::text(&c.known_by)) }
-        p.lead {
-            "It is over: "
-            @match c.kind {
-                CauseKind::Resolution | CauseKind::Group => "it does not make dependencies not installable any more.",
-                CauseKind::Build => "it is not held to make builds fail any more.",
-                CauseKind::Target => "builds are possible again.",
-            }
-        }
-        (about(c))
-        @if packages().next().is_some() {
-            h2 { "Packages it broke (" (packages().count()) ")" }
-            div.scroll { table {
-                (parts::column_heads(&[
-                    ("", "Package"), ("", "State now"), ("n", "Share"), ("minor", "Broken since"), ("minor", "Event"),
-                ]))
-                tbody { @for p in packages() { tr {
-                    th scope="row" { a href=(links::package(&c.collection, &p.name)) { (p.name) } }
-                    td { @if let Some(state) = state(&p.name) { (parts::state(state)) } }
-                    td.n { (percent(p.share)) }
-                    td.minor { @if let Some(at) = p.since_time { (parts::time(at)) } }
-                    td.minor { @if let Some(seq) = p.since { (parts::event(seq)) } }
-                } } }
-            } }
-        }
-        p { code { "koschei cause " (c.id) } " also says until when, from the whole log." }
-    }
 }

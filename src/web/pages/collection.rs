@@ -197,7 +197,7 @@ fn is_passed_over(name: &Name, c: &Collection, id: RepoId, r: &Repo) -> bool {
 async fn troubles(site: &Site, collection: &str) -> Result<Troubles, Refusal> {
     let subject = collection_subject(collection, None);
     let wanted = |kind: &str| matches!(kind, "repo_not_resolved" | "buildroot_broken" | "buildroot_resolved");
-    let records = trail::newest_of(&site.log, &subject, &wanted, TROUBLES).await?;
+    let records = trail::newest_of(&site.log, &subject, None, &wanted, TROUBLES).await?;
     let mut found = Troubles::default();
     for record in records.iter().rev() {
         let Ok(envelope) = record.decode() else { continue };

@@ -5,15 +5,11 @@ use crate::event::kinds::collection_subject;
 use crate::log::{EventLog, LogError, trail};
 use crate::model::{Name, Seq};
 
-/// Most events of a collection that are read, newest first.
-pub(super) const EVENTS_MAX: usize = 4_096;
-/// Number of events that are read at a time.
-const READ: usize = 512;
 /// Letters and digits of a name.
 const ID: usize = 10;
 
-/// Looks for a cause in the newest events of collections up to `until`. Returns it with all packages
-/// that these events say it broke, by name, each since the first one.
+/// Looks for a cause in the newest events of collections ([`trail::EVENTS_MAX`] each) up to `until`.
+/// Returns it with all packages that these events say it broke, by name, each since the first one.
 ///
 /// # Errors
 /// Returns a [`LogError`] if the log cannot be read.
@@ -28,22 +24,15 @@ pub(super) async fn find(
     }
     for collection in collections {
         let subject = collection_subject(collection, None);
-        let (mut found, mut before, mut read): (Option<OpenCause>, _, _) = (None, until.map(Seq::next), 0);
-        while read < EVENTS_MAX {
-            let records = trail::newest(log, &subject, before, READ).await?;
-            for record in records.iter().filter(|r| matches!(r.kind.as_str(), "causes_found" | "suspects_ranked")) {
-                let Ok(e) = record.decode() else { continue };
-                let named = said(&e.event, (e.seq, e.recorded_at)).into_iter().find(|cause| cause.id == id);
-                found = match (found, named) {
-                    (Some(newer), Some(older)) => Some(joined(newer, older)),
-                    (found, named) => found.or(named),
-                };
-            }
-            before = records.last().map(|r| r.seq);
-            read += READ;
-            if records.len() < READ {
-                break;
-            }
+        let wanted = |kind: &str| matches!(kind, "causes_found" | "suspects_ranked");
+        let records = trail::newest_of(log, &subject, until.map(Seq::next), &wanted, usize::MAX).await?;
+        let mut found: Option<OpenCause> = None;
+        for e in records.iter().filter_map(|record| record.decode().ok()) {
+            let named = said(&e.event, (e.seq, e.recorded_at)).into_iter().find(|cause| cause.id == id);
+            found = match (found, named) {
+                (Some(newer), Some(older)) => Some(joined(newer, older)),
+                (found, named) => found.or(named),
+            };
         }
         if found.is_some() {
             return Ok(found);
