@@ -73,7 +73,8 @@ impl ArchiveResolver {
         sources.retain(|s| packages.contains(&s.nvr.name));
         let dir = RepoDir::open(found.dir.join(unit.arch)).map_err(unreadable)?;
         let dir = dir.with_module_hotfixes(unit.options.module_hotfixes);
-        let content = dir.load(sources.iter().flat_map(SourcePackage::requires)).map_err(unreadable)?;
+        let packages = dir.packages_with(&self.known).map_err(unreadable)?;
+        let content = dir.complete(packages, sources.iter().flat_map(SourcePackage::requires)).map_err(unreadable)?;
         translate(&mut sources, &content, of_packages(unit.arch));
         let group = group(&found.dir, &content, unit.group)?;
         let universe = Universe::load(Arc::new(content), of_packages(unit.arch)).map_err(unreadable)?;

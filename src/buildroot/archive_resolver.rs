@@ -22,7 +22,7 @@ use crate::fold::sources::{Chosen, InRepo};
 use crate::model::arch::{canonical, of_packages};
 use crate::model::causes::with_causes;
 use crate::model::{Evr, Hub, Name, Nvr, RepoId};
-use crate::repodata::{Member, RepoContent, RepoDir, load_build_names, load_groups};
+use crate::repodata::{KnownPackages, Member, RepoContent, RepoDir, load_build_names, load_groups};
 use crate::resolve::{BuildRequires, Earlier, FirstCause, IsaProvides, Mode, Prepared, ResolveOptions, Universe};
 
 /// Path of a tag's groups, which Koji writes beside the architectures.
@@ -37,6 +37,7 @@ pub struct ArchiveResolver {
     check_percent: u8,
     build_conflicts: bool,
     series: Arc<Mutex<HashMap<Series, Earlier>>>,
+    pub(super) known: KnownPackages,
 }
 
 /// Repositories that follow one another: hub, tag, architecture.
@@ -46,6 +47,7 @@ impl ArchiveResolver {
     /// Makes a resolver in `mode` that uses up to `threads` threads.
     pub fn new(store: impl RepoStore, mode: Mode, threads: usize) -> Self {
         Self {
+            known: store.known_packages(),
             store: Arc::new(store),
             mode,
             threads: threads.max(1),
@@ -167,12 +169,8 @@ impl ArchiveResolver {
             dir = dir.without_groups();
         }
         let primary = dir.primary_checksum();
-        let parsed = primary.as_deref().and_then(|sum| self.store.take_parsed(sum));
-        let content = match parsed {
-            Some(packages) => dir.complete(packages, wanted),
-            None => dir.load(wanted),
-        };
-        let content = content.map_err(unreadable)?;
+        let packages = dir.packages_with(&self.known);
+        let content = packages.and_then(|packages| dir.complete(packages, wanted)).map_err(unreadable)?;
         stage!("parsed", repo = unit.repo, arch = unit.arch);
         for problem in &content.module_problems {
             tracing::warn!(repo = %unit.repo, arch = unit.arch, problem, "the repository's module metadata has an \
@@ -253,9 +251,10 @@ impl ArchiveResolver {
             }
         }
         if !listed {
-            let content = RepoDir::open(found.dir.join(arch))
-                .and_then(|d| d.without_groups().with_module_hotfixes(unit.options.module_hotfixes).load([]))
-                .map_err(unreadable)?;
+            let dir = RepoDir::open(found.dir.join(arch)).map_err(unreadable)?;
+            let dir = dir.without_groups().with_module_hotfixes(unit.options.module_hotfixes);
+            let content = dir.packages_with(&self.known).and_then(|packages| dir.complete(packages, []));
+            let content = content.map_err(unreadable)?;
             let own = content.packages().iter().filter(|p| !p.is_external());
             own.filter_map(|p| Nvr::parse_srpm(p.sourcerpm.as_deref()?)).for_each(&mut keep);
         }

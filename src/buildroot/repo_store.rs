@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::event::Event;
 use crate::model::{Hub, Name, Nvr, RepoId};
-use crate::repodata::{RepoContent, SourcePackage};
+use crate::repodata::{KnownPackages, SourcePackage};
 
 /// One repository in a store.
 #[derive(Clone, PartialEq, Debug)]
@@ -38,7 +38,6 @@ pub trait RepoStore: Debug + Send + Sync + 'static {
     /// Returns configuration of tags and targets, as far as the store knows it.
     fn observations(&self) -> Vec<Event>;
 
-    /// Returns the packages of the metadata with this checksum of primary, if they were parsed
-    /// recently. The store gives them away: a second call does not return them.
-    fn take_parsed(&self, primary: &str) -> Option<RepoContent>;
+    /// Returns the packages that were already read. The resolver adds those that it reads.
+    fn known_packages(&self) -> KnownPackages;
 }

@@ -160,8 +160,6 @@ impl Fetching {
                 () = self.stop.cancelled() => return,
                 done = Box::pin(self.one(&mut w, &mut absent)) => done,
             };
-            // Resolving has already taken the parsed data it needs.
-            self.mirror.drop_parsed();
             match step {
                 Ok(mirrored) => {
                     match mirrored {
@@ -245,10 +243,8 @@ impl Fetching {
         let nvrs = needed.with_listed(builds(&mirrored)?);
         self.requirements(&mirrored, &nvrs).await?;
         let known: Vec<Arc<SourcePackage>> = nvrs.iter().filter_map(|n| self.sources.get(n)).collect();
-        for arch in &mirrored.arches {
-            let needs = known.iter().flat_map(|s| s.requires.iter().map(String::as_str));
-            self.mirror.ensure_filelists(&mirrored, arch, needs).await?;
-        }
+        let needs = known.iter().flat_map(|s| s.requires.iter().map(String::as_str));
+        self.mirror.ensure_all_filelists(&mirrored, needs).await?;
         stage!("sources known", repo = repo.repo_id);
         let news = !w.told && self.tell(repo, Some(mirrored.arches.clone())).await?.missed > 0;
         if !news {

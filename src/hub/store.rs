@@ -10,7 +10,7 @@ use crate::koji::Archive;
 use crate::koji::files::Mirror;
 use crate::model::causes::with_causes;
 use crate::model::{Hub, Nvr, RepoId};
-use crate::repodata::{RepoContent, SourcePackage};
+use crate::repodata::{KnownPackages, Limits, SourcePackage};
 
 impl RepoStore for Archive {
     fn dir(&self) -> &Path {
@@ -30,13 +30,13 @@ impl RepoStore for Archive {
         Self::observations(self)
     }
 
-    fn take_parsed(&self, _: &str) -> Option<RepoContent> {
-        None
+    fn known_packages(&self) -> KnownPackages {
+        KnownPackages::new(Limits::default(), rand::random())
     }
 }
 
-/// The cache of a mirror. The mirror has already parsed some files to decide what to fetch. They
-/// are not parsed again.
+/// The cache of a mirror. The mirror has already read some files to decide what to fetch. They are
+/// not read again.
 #[derive(Debug)]
 pub struct Mirrored {
     /// The cache, which is laid out like an archive.
@@ -62,7 +62,7 @@ impl RepoStore for Mirrored {
         RepoStore::observations(&self.archive)
     }
 
-    fn take_parsed(&self, primary: &str) -> Option<RepoContent> {
-        self.mirror.take_parsed(primary)
+    fn known_packages(&self) -> KnownPackages {
+        self.mirror.known_packages().clone()
     }
 }

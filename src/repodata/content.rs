@@ -91,6 +91,21 @@ impl Package {
         matches!(self.arch.as_str(), "src" | "nosrc")
     }
 
+    /// Replaces the number of every dependency, list by list as `createrepo_c` writes them.
+    pub(super) fn renumber(&mut self, mut number: impl FnMut(DepId) -> DepId) {
+        self.provides.iter_mut().for_each(|dep| *dep = number(*dep));
+        self.requires.iter_mut().for_each(|requirement| requirement.dep = number(requirement.dep));
+        let rest = [
+            &mut self.conflicts,
+            &mut self.obsoletes,
+            &mut self.suggests,
+            &mut self.enhances,
+            &mut self.recommends,
+            &mut self.supplements,
+        ];
+        rest.into_iter().flatten().for_each(|dep| *dep = number(*dep));
+    }
+
     /// Returns the dependencies in which a file path makes rpm look for the file's owner: all but
     /// provides.
     pub fn dependencies(&self) -> impl Iterator<Item = DepId> {
@@ -247,21 +262,7 @@ impl RepoContent {
         }
         self.packages.reserve(part.packages.len());
         for mut package in part.packages {
-            let lists = [
-                &mut package.provides,
-                &mut package.conflicts,
-                &mut package.obsoletes,
-                &mut package.recommends,
-                &mut package.suggests,
-                &mut package.supplements,
-                &mut package.enhances,
-            ];
-            for dep in lists.into_iter().flatten() {
-                *dep = numbers[dep.index()];
-            }
-            for requirement in &mut package.requires {
-                requirement.dep = numbers[requirement.dep.index()];
-            }
+            package.renumber(|dep| numbers[dep.index()]);
             self.packages.push(package);
         }
         Some(())
@@ -289,9 +290,14 @@ impl RepoContent {
         new
     }
 
+    /// Makes texts that come later have their own memory.
+    pub(super) fn forget_texts(&mut self) {
+        self.names = IndexSet::default();
+    }
+
     /// Drops the data that only reading needs.
     pub(super) fn finish(&mut self) {
-        self.names = IndexSet::default();
+        self.forget_texts();
         self.packages.shrink_to_fit();
     }
 }

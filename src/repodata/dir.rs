@@ -13,11 +13,11 @@ use super::compression::{self, Compression};
 use super::comps::Groups;
 use super::content::RepoContent;
 use super::error::RepodataError;
+use super::known::KnownPackages;
 use super::koji::{self, RepoInfo};
 use super::limits::Limits;
 use super::modules::Modules;
 use super::repomd::{Metadata, Repomd};
-use super::rich::Rich;
 use super::{filelists, pieces, primary};
 use crate::model::{BuildId, Nvr};
 
@@ -125,6 +125,44 @@ impl RepoDir {
                 Ok(content)
             }
         }
+    }
+
+    /// Like [`RepoDir::packages`], but takes packages from `known` that were read before, from
+    /// whatever repository. It remembers the others. The result is the same.
+    ///
+    /// # Errors
+    /// See [`RepoDir::load`].
+    pub fn packages_with(&self, known: &KnownPackages) -> Result<RepoContent, RepodataError> {
+        let content = self.read_into(known)?.and_then(|identity| known.content(&identity));
+        content.map_or_else(|| self.packages(), Ok)
+    }
+
+    /// Checks whether a dependency of the packages names a path that primary never lists. The full
+    /// file lists are then needed. [`RepoDir::packages_with`] costs little afterwards.
+    ///
+    /// # Errors
+    /// See [`RepoDir::load`].
+    pub fn needs_filelists(&self, known: &KnownPackages) -> Result<bool, RepodataError> {
+        let needed = self.read_into(known)?.and_then(|identity| known.names_beyond_primary(&identity));
+        needed.map_or_else(|| Ok(!beyond_primary(&[self.packages()?], []).is_empty()), Ok)
+    }
+
+    /// Makes `known` have the packages. Returns what they are remembered as, or `None` if the parser
+    /// must read them.
+    fn read_into(&self, known: &KnownPackages) -> Result<Option<String>, RepodataError> {
+        let entry = self.find("primary")?;
+        let Some(checksum) = &entry.checksum else { return Ok(None) };
+        if self.limits != *known.limits() {
+            return Ok(None);
+        }
+        let identity = format!("{} {}", checksum.kind, checksum.hex);
+        if !known.has(&identity) {
+            let (packed, file) = self.fetch(entry)?;
+            if known.read(self.unpack(entry, &packed, &file)?, pieces::PIECE, &identity).is_err() {
+                return Ok(None);
+            }
+        }
+        Ok(Some(identity))
     }
 
     /// Completes packages that [`RepoDir::packages`] read: adds the groups and the wanted paths of
@@ -378,13 +416,9 @@ fn load_pkglist(arch_dir: &Path, limits: &Limits) -> Result<Vec<koji::PkglistEnt
 /// Collects all file paths that the dependencies name, including those inside rich dependencies.
 fn wanted_paths(content: &RepoContent, wanted: &mut BTreeSet<SmolStr>) {
     for dependency in content.dependencies() {
-        if dependency.is_rich() {
-            if let Ok(rich) = Rich::parse(&dependency.name) {
-                rich.for_each_plain(&mut |plain| wanted.extend(plain.file().map(SmolStr::new)));
-            }
-        } else {
-            wanted.extend(dependency.file().map(SmolStr::new));
-        }
+        filelists::for_each_path(dependency, &mut |path| {
+            wanted.insert(SmolStr::new(path));
+        });
     }
 }
 

@@ -12,7 +12,7 @@ const SLOTS_MIN: usize = 1 << 10;
 /// A map from the bytes of tags to what they mean. It answers half a million look-ups in a
 /// distribution, so it has just the two accesses to memory that one of them needs: the slot and the
 /// bytes.
-#[derive(Default)]
+#[derive(Default, Debug)]
 pub(super) struct Entries {
     /// The bytes of all tags, one after the other.
     bytes: Vec<u8>,
@@ -21,7 +21,7 @@ pub(super) struct Entries {
     used: usize,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 struct Slot {
     hash: u32,
     start: u32,

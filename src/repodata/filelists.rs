@@ -8,14 +8,38 @@ use rustc_hash::FxHashMap;
 use smol_str::SmolStr;
 
 use super::content::RepoContent;
+use super::dependency::Dependency;
 use super::error::RepodataError;
 use super::limits::Limits;
+use super::rich::Rich;
 use super::xml::{Node, Xml};
 
 /// Checks whether primary lists this path for the packages that own it. This is the rule of
 /// `createrepo_c`: paths below `/etc/`, paths that contain `bin/`, and sendmail.
 pub fn is_in_primary(path: &str) -> bool {
     path.starts_with("/etc/") || path.contains("bin/") || path == "/usr/lib/sendmail"
+}
+
+/// Checks whether a dependency names a path that primary never lists.
+pub(super) fn names_beyond_primary(dependency: &Dependency) -> bool {
+    let mut found = false;
+    for_each_path(dependency, &mut |path| found |= !is_in_primary(path));
+    found
+}
+
+/// Calls `work` with every file path that a dependency names, including those inside a rich one.
+pub(super) fn for_each_path(dependency: &Dependency, work: &mut impl FnMut(&str)) {
+    if dependency.is_rich() {
+        if let Ok(rich) = Rich::parse(&dependency.name) {
+            rich.for_each_plain(&mut |plain| {
+                if let Some(path) = plain.file() {
+                    work(path);
+                }
+            });
+        }
+    } else if let Some(path) = dependency.file() {
+        work(path);
+    }
 }
 
 /// Adds the `wanted` paths to the packages of `content` that own them. Finds a package by its

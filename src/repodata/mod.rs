@@ -30,6 +30,7 @@ mod encoding;
 mod entries;
 mod error;
 pub mod filelists;
+mod known;
 pub mod koji;
 mod limits;
 mod modules;
@@ -54,6 +55,7 @@ pub use dir::{
     load_repo_info,
 };
 pub use error::RepodataError;
+pub use known::KnownPackages;
 pub use limits::Limits;
 pub use modules::{ModuleFilter, Modules};
 pub use oddity::{Oddities, Oddity};

@@ -8,8 +8,9 @@ use std::sync::mpsc;
 use memchr::memmem;
 
 use super::content::RepoContent;
+use super::cursor::{Odd, Scan};
 use super::limits::Limits;
-use super::scan::{END_OF_PACKAGE, Scanner};
+use super::scan::{END_OF_PACKAGE, Frame, Scanner};
 
 /// Size of a piece in bytes of XML: about 300 packages of a distribution.
 pub const PIECE: usize = 1 << 20;
@@ -35,24 +36,43 @@ pub struct Scanned {
 /// [`NotScanned`] for anything unusual outside of packages, for whatever is not XML, for a package
 /// longer than a piece, if a bound of [`Limits`] is reached, and if reading fails.
 pub fn scan(input: impl Read + Send, limits: &Limits, piece: usize) -> Result<Scanned, NotScanned> {
-    let mut scanner = Scanner::new(limits);
-    let mut cutter = Cutter { input, rest: Vec::new(), piece, ended: false };
-    let first = cutter.next(Vec::new()).ok_or(NotScanned)??;
-    scanner.piece(&first, cutter.ended).map_err(|_| NotScanned)?;
-    let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    if cutter.ended || threads < 2 {
-        while let Some(text) = cutter.next(Vec::new()) {
-            scanner.piece(&text?, cutter.ended).map_err(|_| NotScanned)?;
-        }
-    } else {
-        beside(cutter, &mut scanner)?;
-    }
+    let (mut frame, mut scanner) = (Frame::new(limits), Scanner::new(limits));
+    each(input, piece, |text, last| {
+        frame.piece(text, last, |text, start| {
+            // The parser says what is wrong.
+            let is_full = scanner.content.packages().len() >= limits.packages;
+            if is_full { Err(Odd) } else { scanner.element(text, start) }
+        })
+    })?;
     let (content, handed_over) = scanner.finish();
     Ok(Scanned { content, handed_over })
 }
 
-/// Cuts on another thread, and scans on this one.
-fn beside(mut cutter: Cutter<impl Read + Send>, scanner: &mut Scanner<'_>) -> Result<(), NotScanned> {
+/// Cuts an input into pieces, on another thread if there is more than one. `work` gets each of them,
+/// and whether it is the last.
+pub(super) fn each(
+    input: impl Read + Send,
+    piece: usize,
+    mut work: impl FnMut(&str, bool) -> Scan<()>,
+) -> Result<(), NotScanned> {
+    let mut cutter = Cutter { input, rest: Vec::new(), piece, ended: false };
+    let first = cutter.next(Vec::new()).ok_or(NotScanned)??;
+    work(&first, cutter.ended).map_err(|_| NotScanned)?;
+    let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    if cutter.ended || threads < 2 {
+        while let Some(text) = cutter.next(Vec::new()) {
+            work(&text?, cutter.ended).map_err(|_| NotScanned)?;
+        }
+        return Ok(());
+    }
+    beside(cutter, work)
+}
+
+/// Cuts on another thread, and works on this one.
+fn beside(
+    mut cutter: Cutter<impl Read + Send>,
+    mut work: impl FnMut(&str, bool) -> Scan<()>,
+) -> Result<(), NotScanned> {
     let (send, receive) = mpsc::sync_channel::<Result<(String, bool), NotScanned>>(WAITING);
     let (give_back, used) = mpsc::channel::<Vec<u8>>();
     std::thread::scope(|scope| {
@@ -67,7 +87,7 @@ fn beside(mut cutter: Cutter<impl Read + Send>, scanner: &mut Scanner<'_>) -> Re
         });
         for text in receive {
             let (text, last) = text?;
-            scanner.piece(&text, last).map_err(|_| NotScanned)?;
+            work(&text, last).map_err(|_| NotScanned)?;
             // The cutter has already ended if nobody wants the memory.
             give_back.send(text.into_bytes()).ok();
         }

@@ -41,38 +41,44 @@ enum Place {
     After,
 }
 
+/// Returns the text of the package that begins at `start`, up to the next `</package>`. `None` if no
+/// package begins there, or none ends.
+pub(super) fn element_at(text: &str, start: usize) -> Option<&str> {
+    let rest = text.get(start..)?;
+    if !rest.starts_with("<package") {
+        return None;
+    }
+    let end = memmem::find(rest.as_bytes(), END_OF_PACKAGE)?;
+    rest.get(..end + END_OF_PACKAGE.len())
+}
+
 /// The lists of a package while it is scanned.
-#[derive(Default)]
+#[derive(Default, Debug)]
 struct Lists {
     requires: Vec<Requirement>,
     others: [Vec<DepId>; OTHERS.len()],
     files: Vec<SmolStr>,
 }
 
-/// Scans one file, piece by piece.
-pub(super) struct Scanner<'l> {
-    content: RepoContent,
+/// What is around the packages of one file, which comes piece by piece.
+pub(super) struct Frame<'l> {
     limits: &'l Limits,
     place: Place,
-    entries: Entries,
-    lists: Lists,
-    handed_over: usize,
 }
 
-impl<'l> Scanner<'l> {
+impl<'l> Frame<'l> {
     pub(super) fn new(limits: &'l Limits) -> Self {
-        Self {
-            content: RepoContent::default(),
-            limits,
-            place: Place::Start,
-            entries: Entries::default(),
-            lists: Lists::default(),
-            handed_over: 0,
-        }
+        Self { limits, place: Place::Start }
     }
 
-    /// Scans the next piece of the file. It ends after a `</package>`, or is the `last`.
-    pub(super) fn piece(&mut self, text: &str, last: bool) -> Scan<()> {
+    /// Scans the next piece of the file. It ends after a `</package>`, or is the `last`. `element`
+    /// gets the piece and where a package begins. It returns where the package ends.
+    pub(super) fn piece(
+        &mut self,
+        text: &str,
+        last: bool,
+        mut element: impl FnMut(&str, usize) -> Scan<usize>,
+    ) -> Scan<()> {
         let mut cursor = Cursor::new(text);
         if let Place::Start = self.place {
             self.start(&mut cursor)?;
@@ -88,21 +94,10 @@ impl<'l> Scanner<'l> {
             }
             match self.place {
                 Place::Inside if cursor.take(b"</metadata>") => self.place = Place::After,
-                Place::Inside => {
-                    let start = cursor.at;
-                    match self.package(&mut cursor) {
-                        Ok(package) if cursor.at - start <= self.limits.xml_token => self.content.push(package),
-                        Ok(_) | Err(Odd) => cursor.at = self.hand_over(text, start)?,
-                    }
-                }
+                Place::Inside => cursor.at = element(text, cursor.at)?,
                 Place::Start | Place::After => return Err(Odd),
             }
         }
-    }
-
-    /// Returns the packages, and how many of them the parser read instead.
-    pub(super) fn finish(self) -> (RepoContent, usize) {
-        (self.content, self.handed_over)
     }
 
     /// Scans up to the start tag of the root element.
@@ -119,24 +114,63 @@ impl<'l> Scanner<'l> {
         self.place = if tag.empty { Place::After } else { Place::Inside };
         Ok(())
     }
+}
+
+/// Scans packages.
+#[derive(Default, Debug)]
+pub(super) struct Scanner {
+    /// The packages so far.
+    pub(super) content: RepoContent,
+    limits: Limits,
+    entries: Entries,
+    lists: Lists,
+    handed_over: usize,
+}
+
+impl Scanner {
+    pub(super) fn new(limits: &Limits) -> Self {
+        Self { limits: *limits, ..Self::default() }
+    }
+
+    /// Returns the packages, and how many of them the parser read instead.
+    pub(super) fn finish(self) -> (RepoContent, usize) {
+        (self.content, self.handed_over)
+    }
+
+    /// Drops what makes the next packages faster to scan.
+    pub(super) fn forget(&mut self) {
+        self.entries = Entries::default();
+        self.content.forget_texts();
+    }
+
+    /// Adds the package that begins at `start`. Returns where it ends. The parser reads what the
+    /// scanner does not know.
+    pub(super) fn element(&mut self, text: &str, start: usize) -> Scan<usize> {
+        let mut cursor = Cursor::new(text);
+        cursor.at = start;
+        match self.package(&mut cursor) {
+            Ok(package) if cursor.at - start <= self.limits.xml_token => {
+                self.content.push(package);
+                Ok(cursor.at)
+            }
+            Ok(_) | Err(Odd) => self.hand_over(text, start),
+        }
+    }
 
     /// Has the parser read the package that begins at `start`. Returns where it ends.
     fn hand_over(&mut self, text: &str, start: usize) -> Scan<usize> {
-        let rest = text.as_bytes().get(start..).ok_or(Odd)?;
-        if !rest.starts_with(b"<package") {
-            return Err(Odd);
-        }
-        let length = memmem::find(rest, END_OF_PACKAGE).ok_or(Odd)? + END_OF_PACKAGE.len();
-        let package = rest.get(..length).ok_or(Odd)?;
-        let document = b"<metadata>".chain(package).chain(b"</metadata>".as_slice());
-        primary::parse(document, "", self.limits, &mut self.content).map_err(|_| Odd)?;
+        let package = element_at(text, start).ok_or(Odd)?;
+        let document = b"<metadata>".chain(package.as_bytes()).chain(b"</metadata>".as_slice());
+        let mut read = RepoContent::default();
+        primary::parse(document, "", &self.limits, &mut read).map_err(|_| Odd)?;
+        self.content.append(read).ok_or(Odd)?;
         self.handed_over += 1;
-        Ok(start + length)
+        Ok(start + package.len())
     }
 
     fn package(&mut self, cursor: &mut Cursor<'_>) -> Scan<Package> {
         let tag = cursor.tag()?;
-        if tag.name != "package" || tag.empty || self.content.packages().len() >= self.limits.packages {
+        if tag.name != "package" || tag.empty {
             return Err(Odd);
         }
         self.lists.requires.clear();

@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use self::filelists::{Needs, Parsed};
+use self::filelists::Needs;
 use super::super::archive::read_repo;
 use super::bring::{Bring, OnProgress};
 use super::cache::{Cache, CacheLimits, Evicted, GenerationKey, Hold};
@@ -22,7 +22,7 @@ use super::hub_files::{HubFiles, is_what};
 use super::place::{HubPath, Place};
 use super::slots::Slots;
 use crate::model::{Name, RepoId, arch};
-use crate::repodata::RepoDir;
+use crate::repodata::{KnownPackages, Limits, RepoDir};
 
 /// A cache of a hub's repositories. Clones share it.
 #[derive(Clone, Debug)]
@@ -37,7 +37,7 @@ pub(super) struct Inner {
     limits: CacheLimits,
     pub(super) slots: Slots<GenerationKey>,
     pub(super) needs: Mutex<Needs>,
-    pub(super) parsed: Mutex<Parsed>,
+    pub(super) known: KnownPackages,
 }
 
 /// A generation in the cache. It stays in the cache as long as this value or a clone of it exists.
@@ -87,8 +87,9 @@ impl Mirror {
     ) -> Result<Self, FetchError> {
         let files = HubFiles { place: Place::parse(topurl)?, fetcher };
         let cache = Arc::new(Cache::open(cache_dir)?);
-        let (slots, needs, parsed) = (Slots::default(), Mutex::default(), Mutex::default());
-        Ok(Self { inner: Arc::new(Inner { files, cache, limits, slots, needs, parsed }) })
+        let known = KnownPackages::new(Limits::default(), rand::random());
+        let (slots, needs) = (Slots::default(), Mutex::default());
+        Ok(Self { inner: Arc::new(Inner { files, cache, limits, slots, needs, known }) })
     }
 
     /// Returns the cache directory.

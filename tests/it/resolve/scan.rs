@@ -7,7 +7,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use koschei::repodata::pieces::{NotScanned, PIECE, Scanned, scan};
-use koschei::repodata::{Compression, Limits, Package, RepoContent, RepodataError, primary};
+use koschei::repodata::{Compression, DepId, KnownPackages, Limits, Package, RepoContent, RepodataError, primary};
 use rstest::rstest;
 
 use crate::feed::scale;
@@ -58,9 +58,52 @@ fn assert_same(scanned: &RepoContent, parsed: &RepoContent, what: &dyn Fn() -> S
     assert_eq!(rest(scanned), rest(parsed), "{}", what());
 }
 
+/// A content as text. Numbers of dependencies do not matter.
+fn meaning(content: &RepoContent) -> String {
+    let text = |dep: DepId| content.dependency(dep).to_string();
+    let package = |p: &Package| {
+        let requires: Vec<_> = p.requires.iter().map(|r| (text(r.dep), r.pre)).collect();
+        let lists = [&p.provides, &p.conflicts, &p.obsoletes, &p.recommends, &p.suggests, &p.supplements, &p.enhances];
+        let lists = lists.map(|list| list.iter().map(|dep| text(*dep)).collect::<Vec<_>>());
+        let rest = (&p.files, &p.sourcerpm, &p.base, &p.pkgid);
+        format!("{} {requires:?} {lists:?} {rest:?}", p.nevra())
+    };
+    let packages: Vec<String> = content.packages().iter().map(package).collect();
+    format!("{packages:#?} {:?}", content.oddities)
+}
+
+/// Reads `xml` as packages that may be known from the files before it, and once more when all are.
+fn compare_known(
+    xml: &[u8],
+    piece: usize,
+    known: &KnownPackages,
+    scanned: Option<&RepoContent>,
+    what: &dyn Fn() -> String,
+) {
+    for _ in 0..2 {
+        let read = known.read(xml, piece, "this").is_ok();
+        // What hides the end of a package is left to the parser.
+        assert!(scanned.is_some() || !read, "read, but not scanned: {}", what());
+        if let (Some(scanned), true) = (scanned, read) {
+            assert_eq!(meaning(&known.content("this").unwrap()), meaning(scanned), "{}", what());
+        }
+    }
+}
+
+const KEY: [u64; 4] = [1, 2, 3, 4];
+
+thread_local! {
+    /// The packages of all files that were compared.
+    static KNOWN: KnownPackages = KnownPackages::new(Limits::default(), KEY);
+}
+
 /// Scans `xml` in pieces. If the scanner has an answer, it must be the parser's.
 fn compare(xml: &[u8], limits: &Limits, piece: usize) -> Result<Scanned, NotScanned> {
-    let scanned = scan(xml, limits, piece)?;
+    let scanned = scan(xml, limits, piece);
+    let known = if *limits == Limits::default() { KNOWN.with(Clone::clone) } else { KnownPackages::new(*limits, KEY) };
+    let shown = || String::from_utf8_lossy(xml).into_owned();
+    compare_known(xml, piece, &known, scanned.as_ref().ok().map(|s| &s.content), &shown);
+    let scanned = scanned?;
     let what = || format!("in pieces of {piece}, with {limits:?}:\n{}", String::from_utf8_lossy(xml));
     match parse(xml, limits) {
         Ok(parsed) => assert_same(&scanned.content, &parsed, &what),
@@ -103,6 +146,11 @@ fn compare_real(text: &[u8], name: &dyn Fn() -> String) {
         let scanned = scan(text, &Limits::default(), piece).unwrap_or_else(|_| panic!("{}: not scanned", name()));
         assert_same(&scanned.content, &parsed, name);
         assert_eq!(scanned.handed_over, 0, "{}", name());
+    }
+    let known = KNOWN.with(Clone::clone);
+    for _ in 0..2 {
+        known.read(text, PIECE, &name()).unwrap_or_else(|_| panic!("{}: not read", name()));
+        assert_same(&known.content(&name()).unwrap(), &parsed, name);
     }
 }
 

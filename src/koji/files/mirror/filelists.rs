@@ -1,24 +1,20 @@
 //! Fetches full file lists. They are many times larger than primary, so they are fetched only where
 //! [`RepoDir::load`] would read them.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
+
+use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 
 use super::{Mirror, MirroredRepo};
 use crate::koji::files::bring::{Bring, quiet};
 use crate::koji::files::download::blocking;
 use crate::koji::files::error::FetchError;
-use crate::repodata::{RepoContent, RepoDir, beyond_primary};
+use crate::repodata::{KnownPackages, RepoDir, beyond_primary};
 
 /// Maximum number of primaries for which it is remembered whether they need file lists.
 const REMEMBERED_MAX: usize = 1000;
-
-/// Maximum number of parsed primaries kept until they are taken. Each has some hundred megabytes
-/// for a distribution.
-const PARSED_MAX: usize = 2;
-
-/// Parsed primaries by checksum, oldest first.
-pub(super) type Parsed = VecDeque<(String, RepoContent)>;
 
 /// For each checksum of a primary: do its own dependencies name paths that it lacks?
 pub(super) type Needs = BTreeMap<String, bool>;
@@ -29,8 +25,8 @@ impl Mirror {
     /// lacks. `requirements` are those of all source packages to be resolved. Store them first,
     /// then call this, then resolve. Returns whether the file lists are there.
     ///
-    /// Cost: parses each new primary once, unless a requirement or an earlier generation has
-    /// already decided.
+    /// Cost: reads each new primary once, and parses the packages that no earlier one had, unless a
+    /// requirement or an earlier generation has already decided.
     ///
     /// # Errors
     /// Fails in the same cases as [`Mirror::fetch`].
@@ -40,10 +36,34 @@ impl Mirror {
         arch: &str,
         requirements: impl IntoIterator<Item = &'a str>,
     ) -> Result<bool, FetchError> {
+        let asked = !beyond_primary(&[], requirements).is_empty();
+        self.ensure(repo, arch, asked).await
+    }
+
+    /// Like [`Mirror::ensure_filelists`], for all architectures of a generation, as many at a time as
+    /// there are processors.
+    ///
+    /// # Errors
+    /// Fails in the same cases as [`Mirror::fetch`].
+    pub async fn ensure_all_filelists<'a>(
+        &self,
+        repo: &MirroredRepo,
+        requirements: impl IntoIterator<Item = &'a str>,
+    ) -> Result<(), FetchError> {
+        let asked = !beyond_primary(&[], requirements).is_empty();
+        let at_once = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        let all: Vec<_> = repo.arches.iter().map(|arch| self.ensure(repo, arch, asked).boxed()).collect();
+        let mut all = futures_util::stream::iter(all).buffer_unordered(at_once);
+        while all.try_next().await?.is_some() {}
+        Ok(())
+    }
+
+    /// `asked`: a build requirement names a path that primary lacks.
+    async fn ensure(&self, repo: &MirroredRepo, arch: &str, asked: bool) -> Result<bool, FetchError> {
         let dir = self.open(repo, arch).await?;
         let Some(entry) = dir.repomd().find("filelists") else { return Ok(false) };
         let here = repo.dir.join(arch).join(&entry.href).is_file();
-        if here || !beyond_primary(&[], requirements).is_empty() || self.needed_by_itself(dir).await? {
+        if here || asked || self.needed_by_itself(dir).await? {
             self.fetch_filelists(repo, arch).await?;
             return Ok(true);
         }
@@ -61,20 +81,8 @@ impl Mirror {
         if let Some(known) = remembered().get(&primary) {
             return Ok(*known);
         }
-        let content = blocking(move || dir.packages()).await?;
-        let (content, needed) = blocking(move || {
-            let parts = [content];
-            let needed = !beyond_primary(&parts, []).is_empty();
-            (parts, needed)
-        })
-        .await;
-        {
-            let mut parsed = self.inner.parsed.lock().expect("no thread panics while it holds the lock");
-            parsed.extend(content.into_iter().map(|c| (primary.clone(), c)));
-            while parsed.len() > PARSED_MAX {
-                parsed.pop_front();
-            }
-        }
+        let known = self.inner.known.clone();
+        let needed = blocking(move || dir.needs_filelists(&known)).await?;
         let mut remembered = remembered();
         if remembered.len() >= REMEMBERED_MAX {
             remembered.clear();
@@ -83,19 +91,9 @@ impl Mirror {
         Ok(needed)
     }
 
-    /// Returns the content that was parsed to find out whether file lists are needed, by the
-    /// checksum of primary. Resolving then need not parse it again. The content is large, so it is
-    /// handed out only once. [`RepoDir::complete`] adds the rest.
-    pub fn take_parsed(&self, primary: &str) -> Option<RepoContent> {
-        let mut parsed = self.inner.parsed.lock().expect("no thread panics while it holds the lock");
-        let at = parsed.iter().position(|(checksum, _)| checksum == primary)?;
-        parsed.remove(at).map(|(_, content)| content)
-    }
-
-    /// Drops parsed content that nobody took.
-    pub fn drop_parsed(&self) {
-        let left = std::mem::take(&mut *self.inner.parsed.lock().expect("no thread panics while it holds the lock"));
-        drop(left);
+    /// Returns the packages of the repositories that were read. Resolving need not parse them again.
+    pub fn known_packages(&self) -> &KnownPackages {
+        &self.inner.known
     }
 
     /// Fetches the full file lists of an architecture, if its index names any and they are not
