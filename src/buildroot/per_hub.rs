@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use super::archive_resolver::ArchiveResolver;
-use super::repo_resolver::{CannotResolve, Checked, Examiner, RepoLayout, RepoResolver, Resolved, Unit};
+use super::repo_resolver::{CannotResolve, RepoLayout, RepoResolver, Resolved, Unit};
 use super::verdicts::UnitVerdicts;
 use crate::event::Event;
 use crate::model::{Hub, Name, RepoId};
@@ -41,12 +41,7 @@ impl RepoResolver for PerHubResolver {
 
     fn resolve_first(&self, units: &[Unit<'_>]) -> Vec<Result<Resolved, CannotResolve>> {
         match units.first().and_then(|unit| self.caches.get(unit.hub)) {
-            Some(resolver) => {
-                let resolved = tokio::task::block_in_place(|| resolver.resolve_first(units));
-                let in_place = |examiner| -> Box<dyn Examiner> { Box::new(InPlace(examiner)) };
-                let in_place = |r: Resolved| Resolved { examiner: r.examiner.map(in_place), ..r };
-                resolved.into_iter().map(|one| one.map(in_place)).collect()
-            }
+            Some(resolver) => tokio::task::block_in_place(|| resolver.resolve_first(units)),
             None => units.iter().map(|unit| Err(no_hub(unit))).collect(),
         }
     }
@@ -60,17 +55,4 @@ impl RepoResolver for PerHubResolver {
 
 fn no_hub(unit: &Unit<'_>) -> CannotResolve {
     CannotResolve(format!("no hub `{}` is configured", unit.hub))
-}
-
-/// An examiner whose work moves other tasks of this thread to another thread.
-struct InPlace(Box<dyn Examiner>);
-
-impl Examiner for InPlace {
-    fn check(&mut self) -> Result<Checked, CannotResolve> {
-        tokio::task::block_in_place(|| self.0.check())
-    }
-
-    fn problems(&mut self, packages: &[Name]) -> Result<Vec<(Name, Vec<String>)>, CannotResolve> {
-        tokio::task::block_in_place(|| self.0.problems(packages))
-    }
 }

@@ -6,6 +6,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use tokio::sync::Notify;
+
 use super::verdicts::UnitVerdicts;
 use crate::event::Event;
 use crate::fold::sources::{Candidate, Chosen, choose};
@@ -124,20 +126,35 @@ pub struct Checked {
     pub corrected: Option<UnitVerdicts>,
 }
 
-/// Asks libsolv what no decision waits for. Holds the repository in memory until it is dropped.
-pub trait Examiner: Send + Sync {
-    /// Checks a share of the answers. Cost: about 2 ms for each.
-    ///
-    /// # Errors
-    /// Returns [`CannotResolve`] if a thread failed.
-    fn check(&mut self) -> Result<Checked, CannotResolve>;
+/// A question to libsolv that no decision waits for.
+#[derive(Debug)]
+pub enum Question {
+    /// Check a share of the answers. Cost: about 2 ms for each.
+    Check,
+    /// Say the problems of each of these packages that do not resolve. Cost: about 2 ms for each.
+    Problems(Vec<Name>),
+}
 
-    /// Returns the problems of each of these packages that do not resolve. Cost: about 2 ms for
-    /// each.
+/// What libsolv says to a [`Question`].
+#[derive(Debug)]
+pub enum Said {
+    /// The result of a check.
+    Checked(Box<Checked>),
+    /// Packages that do not resolve, with their problems.
+    Problems(Vec<(Name, Vec<String>)>),
+}
+
+/// Asks libsolv beside everything else. Holds the repository in memory until it is dropped.
+pub trait Examiner: Send + Sync {
+    /// Begins to answer a question. `done` is notified when the answer is there. Call this only if
+    /// no other question is open.
+    fn ask(&mut self, question: Question, done: &Arc<Notify>);
+
+    /// Returns the answer, once. `None` if it is not there yet.
     ///
     /// # Errors
     /// Returns [`CannotResolve`] if a thread failed.
-    fn problems(&mut self, packages: &[Name]) -> Result<Vec<(Name, Vec<String>)>, CannotResolve>;
+    fn answer(&mut self) -> Option<Result<Said, CannotResolve>>;
 }
 
 /// Looks at repositories and resolves them.

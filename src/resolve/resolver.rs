@@ -245,6 +245,11 @@ impl Resolver<'_> {
         self
     }
 
+    /// Sets whether the resolver gives texts ([`Resolver::without_texts`]).
+    pub(crate) fn give_texts(&mut self, given: bool) {
+        self.texts = given;
+    }
+
     /// Returns the verdict on the build group alone. O(1): the group was resolved when the universe
     /// was prepared.
     pub fn group(&self) -> &GroupVerdict {

@@ -132,6 +132,7 @@ impl Service {
             self.take(&mut writer, open, &mut life).await?;
         }
         let mut examines = false;
+        let answered = writer.examiner_answered();
         while !self.stop.is_cancelled() {
             tokio::select! {
                 biased;
@@ -148,6 +149,7 @@ impl Service {
                         tokio::time::sleep(LOOK_AGAIN).await;
                     }
                 }
+                () = answered.notified() => {}
                 () = tokio::time::sleep(if examines { Duration::ZERO } else { LOOK_AGAIN }) => {}
             }
             self.inbox(&mut writer, &mut life).await?;
@@ -172,6 +174,7 @@ impl Service {
             if examines {
                 writer.examine(clock::now()).await?;
                 writer.flush().await?;
+                examines = !writer.waits_for_examiner();
             }
         }
         writer.finish_snapshot().await;

@@ -6,16 +6,19 @@
 //! nobody waits for commands, and a repository is examined while it is resolved.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
+
+use tokio::sync::Notify;
 
 use super::Writer;
 use crate::base::stage::stage;
-use crate::buildroot::repo_resolver::{CannotResolve, Examiner, Unit};
+use crate::buildroot::repo_resolver::{CannotResolve, Examiner, Question, Said, Unit};
 use crate::buildroot::verdicts::UnitVerdicts;
 use crate::event::{PackageProblem, RebuildCancelRequested, RebuildDoubted, RepoReady, ResolutionExamined, Source};
 use crate::fold::OpenRebuild;
 use crate::log::LogError;
 use crate::model::koji::TaskState;
-use crate::model::{Name, RebuildId, Seq, Timestamp};
+use crate::model::{Name, RebuildId, RepoId, Seq, Timestamp};
 
 /// Packages whose problems are asked for in one step. A step takes some tenths of a second.
 const AT_ONCE: usize = 200;
@@ -35,11 +38,15 @@ pub(crate) struct Unexamined {
     checked: Option<u32>,
     /// Packages whose problems are not known.
     open: VecDeque<Name>,
+    /// The examiner has a question.
+    asked: bool,
+    /// What it said since the last event.
+    step: Step,
 }
 
-/// What libsolv says in one step.
+/// What libsolv said in one step.
 #[derive(Default)]
-struct Said {
+struct Step {
     /// Number of answers that were checked in this step.
     checked: u32,
     /// The right verdicts, if an answer was wrong.
@@ -75,7 +82,8 @@ impl Writer {
         self.unexamined.retain(|u| (&u.collection, &u.arch) != (&collection, arch));
         let Some(resolved) = self.state.seq else { return };
         let (ready, arch, examiner, since) = (ready.clone(), arch.clone(), Some(examiner), self.now());
-        let next = Unexamined { collection, ready, arch, resolved, since, examiner, checked: None, open };
+        let (checked, asked, step) = Default::default();
+        let next = Unexamined { collection, ready, arch, resolved, since, examiner, checked, open, asked, step };
         self.unexamined.push_back(next);
     }
 
@@ -99,6 +107,8 @@ impl Writer {
                     examiner: None,
                     checked: None,
                     open: VecDeque::new(),
+                    asked: false,
+                    step: Step::default(),
                 });
             }
         }
@@ -115,7 +125,8 @@ impl Writer {
         !self.unexamined.is_empty()
     }
 
-    /// Examines a part of a resolution. Cost: some tenths of a second.
+    /// Examines a part of a resolution. Does not wait for libsolv, which works beside this
+    /// ([`Writer::examiner_answered`]).
     ///
     /// # Errors
     /// Fails like [`Writer::message`].
@@ -129,15 +140,20 @@ impl Writer {
         if !of.is_some_and(|a| a.repo_id == Some(next.ready.repo_id) && !a.examined) {
             return Ok(());
         }
-        let said = match self.ask_libsolv(index, &mut next) {
-            Ok(said) => said,
+        match self.ask_libsolv(index, &mut next) {
+            Ok(true) => {}
+            Ok(false) => {
+                self.unexamined.push_front(next);
+                return Ok(());
+            }
             Err(why) => {
                 let (repo, arch) = (next.ready.repo_id, &next.arch);
                 tracing::warn!(repo = %repo, arch = %arch, reason = %why, "what libsolv says about a resolution stays \
                     unknown until the next repository");
                 return Ok(());
             }
-        };
+        }
+        let said = std::mem::take(&mut next.step);
         self.examined(index, &next, said).await?;
         if next.open.is_empty() {
             stage!("examined", repo = next.ready.repo_id, arch = next.arch);
@@ -147,30 +163,63 @@ impl Writer {
         Ok(())
     }
 
-    /// Asks libsolv what comes next. The examiner stays with `next`.
-    fn ask_libsolv(&mut self, index: usize, next: &mut Unexamined) -> Result<Said, CannotResolve> {
+    /// Checks whether an examiner works on its answer. [`Writer::examine`] does nothing until it is
+    /// there.
+    pub fn waits_for_examiner(&self) -> bool {
+        self.unexamined.front().is_some_and(|next| next.asked)
+    }
+
+    /// Notified when an examiner has an answer.
+    pub fn examiner_answered(&self) -> Arc<Notify> {
+        Arc::clone(&self.answered)
+    }
+
+    /// Lets go of the examiners of an earlier repository, because a newer one of the collection is
+    /// there.
+    pub(crate) fn drop_examiners(&mut self, collection: &str, repo: RepoId) {
+        for earlier in self.unexamined.iter_mut().filter(|u| u.collection == collection && u.ready.repo_id != repo) {
+            (earlier.examiner, earlier.asked) = (None, false);
+        }
+    }
+
+    /// Asks libsolv what comes next. The examiner stays with `next`. Returns whether a step is done.
+    fn ask_libsolv(&mut self, index: usize, next: &mut Unexamined) -> Result<bool, CannotResolve> {
         if next.examiner.is_none() {
             next.examiner = self.examiner_again(index, next)?;
         }
-        let mut said = Said::default();
-        let Some(examiner) = &mut next.examiner else { return Ok(said) };
-        if next.checked.is_none() {
-            let found = examiner.check()?;
-            let wrong = found.corrected.as_ref().map_or(0, |unit| unit.solvers.mismatches.len());
-            self.metrics.checked(found.answers, wrong);
-            (said.checked, next.checked) = (found.answers, Some(found.answers));
-            if let Some(unit) = &found.corrected {
-                next.open = unit.unexplained().cloned().collect();
+        let Some(examiner) = &mut next.examiner else { return Ok(true) };
+        loop {
+            if !next.asked {
+                let question = match next.checked {
+                    None => Question::Check,
+                    Some(_) => Question::Problems(next.open.iter().take(AT_ONCE).cloned().collect()),
+                };
+                examiner.ask(question, &self.answered);
+                next.asked = true;
             }
-            said.corrected = found.corrected;
+            let Some(said) = examiner.answer() else { return Ok(false) };
+            next.asked = false;
+            match said? {
+                Said::Checked(found) => {
+                    let wrong = found.corrected.as_ref().map_or(0, |unit| unit.solvers.mismatches.len());
+                    self.metrics.checked(found.answers, wrong);
+                    (next.step.checked, next.checked) = (found.answers, Some(found.answers));
+                    if let Some(unit) = &found.corrected {
+                        next.open = unit.unexplained().cloned().collect();
+                    }
+                    next.step.corrected = found.corrected;
+                }
+                Said::Problems(problems) => {
+                    next.open.drain(..next.open.len().min(AT_ONCE));
+                    next.step.problems = problems;
+                    return Ok(true);
+                }
+            }
         }
-        let now: Vec<Name> = next.open.drain(..next.open.len().min(AT_ONCE)).collect();
-        said.problems = examiner.problems(&now)?;
-        Ok(said)
     }
 
     /// Appends what libsolv said.
-    async fn examined(&mut self, index: usize, next: &Unexamined, said: Said) -> Result<(), LogError> {
+    async fn examined(&mut self, index: usize, next: &Unexamined, said: Step) -> Result<(), LogError> {
         if let Some(unit) = said.corrected {
             self.correct(index, next, unit).await?;
         }

@@ -43,6 +43,9 @@ pub mod tracking;
 pub mod turn;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+
+use tokio::sync::Notify;
 
 pub use consequences::HubAccess;
 pub use settings::Settings;
@@ -104,6 +107,8 @@ pub struct Writer {
     pub(crate) not_resolved: HashMap<(Name, Option<Name>), (RepoId, String)>,
     /// Resolutions that libsolv has not said everything about, oldest first.
     pub(crate) unexamined: VecDeque<Unexamined>,
+    /// Notified when an examiner has an answer.
+    pub(crate) answered: Arc<Notify>,
     /// What each collection's suspects were last ranked by, for all collections ([`crate::fold::UpdateHistory::mark`]).
     ranked: HashMap<Name, Vec<Mark>>,
     /// What collections say of each other's updates.
@@ -170,6 +175,7 @@ impl Writer {
             marks: HashMap::new(),
             not_resolved: HashMap::new(),
             unexamined: VecDeque::new(),
+            answered: Arc::default(),
             ranked: HashMap::new(),
             said: SaidByCollection::default(),
             snapshots: Snapshots::default(),

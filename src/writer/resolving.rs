@@ -70,6 +70,9 @@ impl Writer {
         let group = &settings.build_group;
         let unit = |arch| Unit { hub: &r.hub, tag: &r.tag, repo: r.repo_id, arch, group, own, options };
         let units: Vec<Unit<'_>> = arches.iter().map(|arch| unit(arch.as_str())).collect();
+        if newest {
+            self.drop_examiners(&name, r.repo_id);
+        }
         let watch = crate::base::clock::Stopwatch::start();
         for (arch, answer) in arches.iter().zip(self.resolve_units(&units)) {
             match answer {

@@ -10,7 +10,9 @@ use crate::base::stage::stage;
 use crate::buildroot::repo_resolver::CannotResolve;
 use crate::buildroot::verdicts::{FORMAT, SolverCounts, SourceResult, SourceVerdict, UnitVerdicts, bounded};
 use crate::model::{Name, Nvr};
-use crate::resolve::{Answers, BuildRequires, GroupVerdict, Mode, PkgId, Prepared, Resolution, solver_version};
+use crate::resolve::{
+    Answers, BuildRequires, GroupVerdict, Mode, PkgId, Prepared, Resolution, Resolver, solver_version,
+};
 
 /// Questions to libsolv per thread, at least. A thread first loads the repository into libsolv.
 const TEXTS_PER_THREAD_MIN: usize = 100;
@@ -53,16 +55,8 @@ impl ArchiveResolver {
         prepared: &Prepared<'_>,
         packages: &[Name],
     ) -> Result<Vec<(Name, Vec<String>)>, CannotResolve> {
-        let at = |name: &Name| loaded.sources.binary_search_by(|s| s.nvr.name.cmp(name)).ok();
-        let asked: Vec<&SourcePackage> = packages.iter().filter_map(at).map(|i| &loaded.sources[i]).collect();
-        let mut told = spread(self.threads, TEXTS_PER_THREAD_MIN, &asked, |share| {
-            let mut resolver = prepared.resolver();
-            let told = share.filter_map(|source| {
-                let build = source.build.as_ref()?;
-                let answer = resolver.resolve_source(build);
-                (!answer.ok).then(|| (source.nvr.name.clone(), bounded(&build.explain(&answer.problems))))
-            });
-            told.collect::<Vec<_>>()
+        let mut told = spread(self.threads, TEXTS_PER_THREAD_MIN, packages, |share| {
+            problems_of(&mut prepared.resolver(), loaded, share)
         })?;
         told.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
         Ok(told)
@@ -127,37 +121,98 @@ impl ArchiveResolver {
         prepared: &Prepared<'_>,
         first: &First<'_>,
     ) -> Result<Checks, CannotResolve> {
-        let by_us = |at: usize| first.answers.handover(at).is_none() || first.answers.is_reused(at);
-        let asked = loaded.sources.iter().zip(&first.asked).enumerate();
-        let chosen: Vec<(usize, &SourcePackage, usize)> = asked
-            .filter_map(|(place, (source, asked))| Some((place, source, (*asked)?)))
-            .filter(|(_, source, at)| by_us(*at) && self.is_checked(loaded.repo, &source.nvr))
-            .collect();
-        let chosen = if prepared.group().ok { chosen } else { Vec::new() };
+        let chosen = self.chosen(loaded, prepared.group(), first);
         let right = spread(self.threads, TEXTS_PER_THREAD_MIN, &chosen, |share| {
             let mut resolver = prepared.resolver().with_distances().without_texts();
-            let right = share.filter_map(|(place, source, at)| {
-                let build = source.build.as_ref()?;
-                let answer = first.answers.resolution(*at);
-                let right = if answer.handover.is_none() {
-                    resolver.check(&build.requires, &answer)?
-                } else {
-                    let again = resolver.resolve_source(build);
-                    (again.ok != answer.ok || again.closure != answer.closure).then_some(again)?
-                };
-                tracing::error!(repo = %loaded.repo, arch = %loaded.arch, source = %source.nvr, "an answer of ours \
-                    and libsolv disagree; libsolv's answer counts, please report it");
-                Some((*place, right))
-            });
-            right.collect()
+            share.filter_map(|chosen| check_one(&mut resolver, loaded, first, *chosen)).collect()
         })?;
+        Ok(self.checks(loaded, chosen.len(), right))
+    }
+
+    /// Like [`ArchiveResolver::check`], with one libsolv. Stops when it need not go on.
+    pub(super) fn check_with(
+        &self,
+        libsolv: &mut Resolver<'_>,
+        loaded: &Loaded,
+        first: &First<'_>,
+        goes_on: &dyn Fn() -> bool,
+    ) -> Checks {
+        libsolv.give_texts(false);
+        let chosen = self.chosen(loaded, libsolv.group(), first);
+        let asked = chosen.iter().take_while(|_| goes_on());
+        let right = asked.filter_map(|chosen| check_one(libsolv, loaded, first, *chosen)).collect();
+        self.checks(loaded, chosen.len(), right)
+    }
+
+    /// Returns the place of each source package whose answer is to be checked, and of the answer.
+    fn chosen(&self, loaded: &Loaded, group: &GroupVerdict, first: &First<'_>) -> Vec<(usize, usize)> {
+        if !group.ok {
+            return Vec::new();
+        }
+        let by_us = |at: usize| first.answers.handover(at).is_none() || first.answers.is_reused(at);
+        let asked = loaded.sources.iter().zip(&first.asked).enumerate();
+        let asked = asked.filter_map(|(place, (source, asked))| Some((place, source, (*asked)?)));
+        let chosen = asked.filter(|(_, source, at)| by_us(*at) && self.is_checked(loaded.repo, &source.nvr));
+        chosen.map(|(place, _, at)| (place, at)).collect()
+    }
+
+    fn checks(&self, loaded: &Loaded, asked: usize, right: Vec<(usize, Resolution)>) -> Checks {
         if !right.is_empty() {
             // What is kept led to a wrong answer.
             self.series.lock().expect("no thread panics while it holds the lock").remove(&loaded.series);
         }
-        let answers = u32::try_from(chosen.len()).unwrap_or(u32::MAX);
-        Ok(Checks { answers, right: right.into_iter().collect() })
+        let answers = u32::try_from(asked).unwrap_or(u32::MAX);
+        Checks { answers, right: right.into_iter().collect() }
     }
+}
+
+/// Asks libsolv for the problems of these packages, with one libsolv. Stops when it need not go on.
+pub(super) fn problems_with(
+    libsolv: &mut Resolver<'_>,
+    loaded: &Loaded,
+    packages: &[Name],
+    goes_on: &dyn Fn() -> bool,
+) -> Vec<(Name, Vec<String>)> {
+    libsolv.give_texts(true);
+    let mut told = problems_of(libsolv, loaded, &mut packages.iter().take_while(|_| goes_on()));
+    told.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+    told
+}
+
+fn problems_of(
+    libsolv: &mut Resolver<'_>,
+    loaded: &Loaded,
+    packages: &mut dyn Iterator<Item = &Name>,
+) -> Vec<(Name, Vec<String>)> {
+    let told = packages.filter_map(|name| {
+        let place = loaded.sources.binary_search_by(|s| s.nvr.name.cmp(name)).ok()?;
+        let source = &loaded.sources[place];
+        let build = source.build.as_ref()?;
+        let answer = libsolv.resolve_source(build);
+        (!answer.ok).then(|| (source.nvr.name.clone(), bounded(&build.explain(&answer.problems))))
+    });
+    told.collect()
+}
+
+/// Checks the answer at `at`, of the source package at `place`. Returns the right one if it is wrong.
+fn check_one(
+    libsolv: &mut Resolver<'_>,
+    loaded: &Loaded,
+    first: &First<'_>,
+    (place, at): (usize, usize),
+) -> Option<(usize, Resolution)> {
+    let source = &loaded.sources[place];
+    let build = source.build.as_ref()?;
+    let answer = first.answers.resolution(at);
+    let right = if answer.handover.is_none() {
+        libsolv.check(&build.requires, &answer)?
+    } else {
+        let again = libsolv.resolve_source(build);
+        (again.ok != answer.ok || again.closure != answer.closure).then_some(again)?
+    };
+    tracing::error!(repo = %loaded.repo, arch = %loaded.arch, source = %source.nvr, "an answer of ours and libsolv \
+        disagree; libsolv's answer counts, please report it");
+    Some((place, right))
 }
 
 /// Works on a list with several threads. Each takes one item after the other.

@@ -2,18 +2,26 @@
 //! afterwards.
 //!
 //! Each unit has a thread of its own. The thread owns the repository and its rules. It sends the
-//! verdicts, then answers questions until nobody asks any more.
+//! verdicts, then answers questions until nobody asks any more. It then has one libsolv for all of
+//! them, and a low priority.
 
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use std::sync::{Arc, Mutex};
 use std::thread;
 
-use super::answers::{Checks, First};
-use super::{ArchiveResolver, Loaded, without_place};
-use crate::buildroot::repo_resolver::{CannotResolve, Checked, Examiner, OwnSources, Resolved, Unit};
-use crate::buildroot::repo_store::StoredRepo;
+use tokio::sync::Notify;
+
+use super::answers::{Checks, problems_with};
+use super::{ArchiveResolver, without_place};
+use crate::buildroot::repo_resolver::{CannotResolve, Checked, Examiner, OwnSources, Question, Resolved, Said, Unit};
 use crate::buildroot::verdicts::UnitVerdicts;
-use crate::model::{Hub, Name, RepoId};
-use crate::resolve::{Prepared, ResolveOptions};
+use crate::model::causes::with_causes;
+use crate::model::{Hub, RepoId};
+use crate::resolve::ResolveOptions;
+
+/// Priority of a thread that answers questions ([`give_way`]): nice(1) calls 19 the lowest.
+const NICE: i32 = 15;
 
 /// Resolves units, as many at a time as the resolver has threads. Answers come in the order of the
 /// units, without problem texts, and not checked.
@@ -26,7 +34,7 @@ pub(super) fn side_by_side(resolver: &ArchiveResolver, units: &[Unit<'_>]) -> Ve
     let mut waiting = units.iter().enumerate();
     let mut start = |left: &mut Vec<Option<Worker>>| {
         let (at, unit) = waiting.next()?;
-        left[at] = Some(Worker::start(alone.clone(), resolver.threads, OwnedUnit::of(unit), at, to_us.clone()));
+        left[at] = Some(Worker::start(alone.clone(), OwnedUnit::of(unit), at, to_us.clone()));
         Some(())
     };
     let mut workers: Vec<Option<Worker>> = units.iter().map(|_| None).collect();
@@ -79,21 +87,18 @@ impl OwnedUnit {
     }
 }
 
-enum Question {
-    Check,
-    Problems(Vec<Name>),
-}
-
-enum Told {
-    Checked(Box<Result<Checked, CannotResolve>>),
-    Problems(Result<Vec<(Name, Vec<String>)>, CannotResolve>),
-}
-
 /// The thread of a unit. It ends when this is dropped.
 struct Worker {
-    questions: Sender<Question>,
+    questions: Sender<(Question, Arc<Notify>)>,
     // Only the owner of the worker asks, so the lock is always free.
-    told: std::sync::Mutex<Receiver<Told>>,
+    said: Mutex<Receiver<Result<Said, CannotResolve>>>,
+    dropped: Arc<AtomicBool>,
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.dropped.store(true, Ordering::Relaxed);
+    }
 }
 
 /// The verdicts of a unit, with its place among the units.
@@ -121,11 +126,12 @@ impl Drop for FirstWord {
 }
 
 impl Worker {
-    /// Starts a thread that resolves a unit and sends its verdicts with `at`. `later` is the number
-    /// of threads for the questions that follow.
-    fn start(resolver: ArchiveResolver, later: usize, unit: OwnedUnit, at: usize, first: Sender<Placed>) -> Self {
-        let (questions, asked) = channel();
-        let (to_us, told) = channel();
+    /// Starts a thread that resolves a unit and sends its verdicts with `at`.
+    fn start(resolver: ArchiveResolver, unit: OwnedUnit, at: usize, first: Sender<Placed>) -> Self {
+        let (questions, asked) = channel::<(Question, Arc<Notify>)>();
+        let (to_us, said) = channel();
+        let dropped = Arc::new(AtomicBool::new(false));
+        let is_dropped = Arc::clone(&dropped);
         thread::spawn(move || {
             let mut first = FirstWord { at, to: Some(first) };
             let unit = unit.unit();
@@ -136,73 +142,56 @@ impl Worker {
                 let prepared = loaded.prepare(resolver.mode()).map_err(placeless)?;
                 let answers = resolver.first(&loaded, &prepared);
                 first.say(Ok(resolver.verdicts(&loaded, &prepared, &answers, &Checks::default())));
-                let mut resolver = resolver.clone();
-                resolver.threads = later;
-                answer(&resolver, (&loaded, &prepared, &answers), &found, asked, &to_us);
+                give_way();
+                let mut libsolv = prepared.resolver().with_distances();
+                for (question, done) in asked {
+                    let goes_on = || !is_dropped.load(Ordering::Relaxed);
+                    let said = match question {
+                        Question::Check => {
+                            let checks = resolver.check_with(&mut libsolv, &loaded, &answers, &goes_on);
+                            let right = (!checks.right.is_empty())
+                                .then(|| resolver.verdicts(&loaded, &prepared, &answers, &checks));
+                            Said::Checked(Box::new(Checked { answers: checks.answers, corrected: right }))
+                        }
+                        Question::Problems(packages) => {
+                            Said::Problems(problems_with(&mut libsolv, &loaded, &packages, &goes_on))
+                        }
+                    };
+                    // Nobody may want the answer any more.
+                    let _gone = to_us.send(Ok(said));
+                    done.notify_one();
+                }
                 Ok(())
             };
             if let Err(why) = work() {
                 first.say(Err(why));
             }
         });
-        Self { questions, told: std::sync::Mutex::new(told) }
-    }
-
-    fn ask(&mut self, question: Question) -> Result<Told, CannotResolve> {
-        self.questions.send(question).map_err(|_| failed())?;
-        let told = self.told.get_mut().expect("no thread panics while it holds the lock");
-        told.recv().map_err(|_| failed())
+        Self { questions, said: Mutex::new(said), dropped }
     }
 }
 
-/// Answers until nobody asks any more.
-fn answer(
-    resolver: &ArchiveResolver,
-    (loaded, prepared, first): (&Loaded, &Prepared<'_>, &First<'_>),
-    found: &StoredRepo,
-    asked: Receiver<Question>,
-    to: &Sender<Told>,
-) {
-    for question in asked {
-        let told = match question {
-            Question::Check => {
-                let checked = check(resolver, loaded, prepared, first);
-                Told::Checked(Box::new(checked.map_err(|why| without_place(why, found))))
-            }
-            Question::Problems(packages) => {
-                let problems = resolver.problems(loaded, prepared, &packages);
-                Told::Problems(problems.map_err(|why| without_place(why, found)))
-            }
-        };
-        if to.send(told).is_err() {
-            return;
-        }
+/// Lets the other threads of the process go first: nobody waits for this one. Linux has a priority
+/// for each thread.
+fn give_way() {
+    if let Err(error) = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICE) {
+        tracing::debug!(error = %with_causes(&error), "libsolv's checks have the priority of all else");
     }
-}
-
-fn check(
-    resolver: &ArchiveResolver,
-    loaded: &Loaded,
-    prepared: &Prepared<'_>,
-    first: &First<'_>,
-) -> Result<Checked, CannotResolve> {
-    let checks = resolver.check(loaded, prepared, first)?;
-    let corrected = (!checks.right.is_empty()).then(|| resolver.verdicts(loaded, prepared, first, &checks));
-    Ok(Checked { answers: checks.answers, corrected })
 }
 
 impl Examiner for Worker {
-    fn check(&mut self) -> Result<Checked, CannotResolve> {
-        match self.ask(Question::Check)? {
-            Told::Checked(checked) => *checked,
-            Told::Problems(_) => Err(failed()),
+    fn ask(&mut self, question: Question, done: &Arc<Notify>) {
+        // If the thread has ended, its answer says so.
+        if self.questions.send((question, Arc::clone(done))).is_err() {
+            done.notify_one();
         }
     }
 
-    fn problems(&mut self, packages: &[Name]) -> Result<Vec<(Name, Vec<String>)>, CannotResolve> {
-        match self.ask(Question::Problems(packages.to_vec()))? {
-            Told::Problems(problems) => problems,
-            Told::Checked(_) => Err(failed()),
+    fn answer(&mut self) -> Option<Result<Said, CannotResolve>> {
+        match self.said.get_mut().expect("no thread panics while it holds the lock").try_recv() {
+            Ok(said) => Some(said),
+            Err(TryRecvError::Empty) => None,
+            Err(TryRecvError::Disconnected) => Some(Err(failed())),
         }
     }
 }

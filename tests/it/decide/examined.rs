@@ -114,6 +114,23 @@ fn only_the_newest_resolution_is_examined() {
     w.sound();
 }
 
+/// libsolv works beside the writer. A newer repository does not wait for it.
+#[test]
+fn the_writer_does_not_wait_for_libsolv() {
+    let mut w = World::examining();
+    w.libsolv_works(true);
+    w.repo(1, &[broken("foo-1-1", "nothing provides q")]);
+    w.examine_steps(2);
+    w.repo(2, &[broken("foo-1-1", "nothing provides r")]);
+    w.examine_steps(2);
+    assert!(examined(&w).is_empty());
+    w.libsolv_works(false);
+    assert_eq!(w.examine(), 1, "it was asked, and has its answer");
+    let told: Vec<i64> = examined(&w).iter().map(|e| e.repo_id.0).collect();
+    assert_eq!((told, problem(&w, "foo").as_deref()), (vec![2], Some("nothing provides r")));
+    w.sound();
+}
+
 /// Our own solver is wrong about a package that is due. Returns the world after the decision.
 fn decided_wrongly() -> (World, RebuildId) {
     let mut w = World::examining();

@@ -1,13 +1,15 @@
 //! Verdicts first, libsolv's words later: together they are what a resolution at once gives.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use koschei::buildroot::ArchiveResolver;
-use koschei::buildroot::repo_resolver::{OwnSources, RepoResolver, Unit};
+use koschei::buildroot::repo_resolver::{Examiner, OwnSources, Question, RepoResolver, Said, Unit};
 use koschei::buildroot::verdicts::{SourceVerdict, UnitVerdicts};
 use koschei::koji::archive::Archive;
 use koschei::model::{Hub, Name, RepoId};
 use koschei::resolve::{Mode, ResolveOptions};
+use tokio::sync::Notify;
 
 /// Returns the packages that do not resolve, with their problems.
 fn problems(unit: &UnitVerdicts) -> Vec<(Name, Vec<String>)> {
@@ -16,6 +18,15 @@ fn problems(unit: &UnitVerdicts) -> Vec<(Name, Vec<String>)> {
         _ => None,
     };
     unit.sources.iter().filter_map(|(name, result)| one((name, &result.verdict))).collect()
+}
+
+/// Asks, and waits for the answer.
+fn ask(examiner: &mut dyn Examiner, question: Question) -> Said {
+    let done = Arc::new(Notify::new());
+    examiner.ask(question, &done);
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(done.notified());
+    examiner.answer().expect("it said that it is done").unwrap()
 }
 
 /// Every repository of the recording, in both modes, with one thread and with several, units alone
@@ -52,13 +63,16 @@ fn verdicts_first_and_the_rest_later_are_the_whole() {
                     }
                 };
                 let mut examiner = first.examiner.expect("a directory's resolver leaves the rest for later");
-                let checked = examiner.check().unwrap();
+                let Said::Checked(checked) = ask(&mut *examiner, Question::Check) else { panic!("it was to check") };
                 // Answers of libsolv that were taken over are checked as well.
                 assert!(checked.answers >= whole.solvers.checked && checked.corrected.is_none());
                 let mut told = first.verdicts;
                 let open: Vec<Name> =
                     problems(&told).into_iter().filter(|(_, texts)| texts.is_empty()).map(|(name, _)| name).collect();
-                for (name, texts) in examiner.problems(&open).unwrap() {
+                let Said::Problems(texts) = ask(&mut *examiner, Question::Problems(open)) else {
+                    panic!("it was to say problems")
+                };
+                for (name, texts) in texts {
                     described += 1;
                     told.sources.get_mut(&name).unwrap().verdict = SourceVerdict::Unresolved { problems: texts };
                 }

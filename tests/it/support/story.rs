@@ -88,6 +88,11 @@ impl World {
         self.examine_steps(usize::MAX)
     }
 
+    /// Sets whether libsolv still works on what it was asked.
+    pub(crate) fn libsolv_works(&self, works: bool) {
+        self.resolver.0.lock().unwrap().libsolv_works = works;
+    }
+
     /// Lets the writer examine at most this many parts.
     pub(crate) fn examine_steps(&mut self, most: usize) -> usize {
         let mut steps = 0;

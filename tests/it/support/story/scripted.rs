@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use koschei::buildroot::repo_resolver::{CannotResolve, Checked, Examiner, RepoLayout, RepoResolver, Resolved, Unit};
+use koschei::buildroot::repo_resolver::{
+    CannotResolve, Checked, Examiner, Question, RepoLayout, RepoResolver, Resolved, Said, Unit,
+};
 use koschei::buildroot::verdicts::{FORMAT, SourceResult, SourceVerdict, UnitVerdicts};
 use koschei::event::Event;
 use koschei::model::{Hub, Name, Nvr, RepoId};
+use tokio::sync::Notify;
 
 /// A source package in a scripted repository.
 #[derive(Clone)]
@@ -81,6 +84,8 @@ pub(super) struct Scripted {
     pub(super) repos: BTreeMap<(String, i64), FakeRepo>,
     pub(super) observations: Vec<Event>,
     pub(super) solver: String,
+    /// libsolv still works on what it was asked.
+    pub(super) libsolv_works: bool,
 }
 
 /// A resolver that returns what the test has scripted.
@@ -119,7 +124,7 @@ impl RepoResolver for FakeEyes {
                 (said != std::mem::discriminant(&right.sources[name].verdict)).then(|| name.clone())
             };
             let wrong = verdicts.sources.iter().filter_map(wrong).collect();
-            let examiner: Box<dyn Examiner> = Box::new(Later { right, wrong });
+            let examiner: Box<dyn Examiner> = Box::new(Later { right, wrong, asked: None, eyes: self.clone() });
             Ok(Resolved { verdicts, examiner: Some(examiner) })
         };
         units.iter().map(first).collect()
@@ -130,21 +135,35 @@ impl RepoResolver for FakeEyes {
 struct Later {
     right: UnitVerdicts,
     wrong: Vec<Name>,
+    asked: Option<Question>,
+    eyes: FakeEyes,
 }
 
 impl Examiner for Later {
-    fn check(&mut self) -> Result<Checked, CannotResolve> {
-        let mut right = self.right.clone();
-        right.solvers.mismatches.clone_from(&self.wrong);
-        Ok(Checked { answers: 7, corrected: (!self.wrong.is_empty()).then_some(right) })
+    fn ask(&mut self, question: Question, done: &Arc<Notify>) {
+        assert!(self.asked.replace(question).is_none(), "one question after the other");
+        done.notify_one();
     }
 
-    fn problems(&mut self, packages: &[Name]) -> Result<Vec<(Name, Vec<String>)>, CannotResolve> {
-        let problems = |name: &Name| match &self.right.sources.get(name)?.verdict {
-            SourceVerdict::Unresolved { problems } => Some((name.clone(), problems.clone())),
-            _ => None,
-        };
-        Ok(packages.iter().filter_map(problems).collect())
+    fn answer(&mut self) -> Option<Result<Said, CannotResolve>> {
+        if self.eyes.0.lock().unwrap().libsolv_works {
+            return None;
+        }
+        Some(Ok(match self.asked.take()? {
+            Question::Check => {
+                let mut right = self.right.clone();
+                right.solvers.mismatches.clone_from(&self.wrong);
+                let corrected = (!self.wrong.is_empty()).then_some(right);
+                Said::Checked(Box::new(Checked { answers: 7, corrected }))
+            }
+            Question::Problems(packages) => {
+                let problems = |name: Name| match &self.right.sources.get(&name)?.verdict {
+                    SourceVerdict::Unresolved { problems } => Some((name, problems.clone())),
+                    _ => None,
+                };
+                Said::Problems(packages.into_iter().filter_map(problems).collect())
+            }
+        }))
     }
 }
 
