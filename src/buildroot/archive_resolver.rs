@@ -6,7 +6,7 @@ mod examiner;
 use std::cell::LazyCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{Hash as _, Hasher as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use rustc_hash::FxHasher;
@@ -38,7 +38,12 @@ pub struct ArchiveResolver {
     build_conflicts: bool,
     series: Arc<Mutex<HashMap<Series, Earlier>>>,
     pub(super) known: KnownPackages,
+    /// What the lists of the repository that was resolved last name.
+    listed: Arc<Mutex<Option<Listed>>>,
 }
+
+/// A repository and the newest build of each package in it.
+type Listed = (StoredRepo, Arc<BTreeMap<Name, Nvr>>);
 
 /// Repositories that follow one another: hub, tag, architecture.
 type Series = (Hub, Name, Name);
@@ -54,6 +59,7 @@ impl ArchiveResolver {
             check_percent: 0,
             build_conflicts: true,
             series: Arc::default(),
+            listed: Arc::default(),
         }
     }
 
@@ -234,33 +240,41 @@ impl ArchiveResolver {
     /// count then.
     pub(crate) fn sources(&self, found: &StoredRepo, unit: &Unit<'_>) -> Result<Vec<SourcePackage>, CannotResolve> {
         let arch = unit.arch;
-        let mut newest: BTreeMap<Name, Nvr> = BTreeMap::new();
-        let mut keep = |nvr: Nvr| {
-            let evr = |n: &Nvr| Evr { epoch: None, version: n.version.clone(), release: n.release.clone() };
-            let better = newest.get(&nvr.name).is_none_or(|old| evr(old) < evr(&nvr));
-            if better {
-                newest.insert(nvr.name.clone(), nvr);
+        let newest = match self.listed(found)? {
+            Some(listed) => listed,
+            None => {
+                let dir = RepoDir::open(found.dir.join(arch)).map_err(unreadable)?;
+                let dir = dir.without_groups().with_module_hotfixes(unit.options.module_hotfixes);
+                let content = dir.packages_with(&self.known).and_then(|packages| dir.complete(packages, []));
+                let content = content.map_err(unreadable)?;
+                let own = content.packages().iter().filter(|p| !p.is_external());
+                Arc::new(newest(own.filter_map(|p| Nvr::parse_srpm(p.sourcerpm.as_deref()?))))
             }
         };
-        let mut listed = false;
-        for other in &found.arches {
-            let dir = found.dir.join(other.as_str());
-            if dir.join("pkglist").exists() {
-                listed = true;
-                load_build_names(&dir).map_err(unreadable)?.into_iter().for_each(&mut keep);
-            }
-        }
-        if !listed {
-            let dir = RepoDir::open(found.dir.join(arch)).map_err(unreadable)?;
-            let dir = dir.without_groups().with_module_hotfixes(unit.options.module_hotfixes);
-            let content = dir.packages_with(&self.known).and_then(|packages| dir.complete(packages, []));
-            let content = content.map_err(unreadable)?;
-            let own = content.packages().iter().filter(|p| !p.is_external());
-            own.filter_map(|p| Nvr::parse_srpm(p.sourcerpm.as_deref()?)).for_each(&mut keep);
-        }
         let names: BTreeSet<&Name> = newest.keys().chain(unit.own.packages()).collect();
         let chosen = names.into_iter().filter_map(|name| unit.own.choose(name, newest.get(name)));
         Ok(chosen.map(|chosen| self.wanted(chosen, of_packages(arch))).collect())
+    }
+
+    /// Returns the newest build of each package that Koji's own lists name, on any architecture. `None`
+    /// if the repository has no such list. The units of a repository read the lists once together.
+    fn listed(&self, found: &StoredRepo) -> Result<Option<Arc<BTreeMap<Name, Nvr>>>, CannotResolve> {
+        let mut kept = self.listed.lock().expect("no thread panics while it holds the lock");
+        if let Some((_, listed)) = kept.as_ref().filter(|(of, _)| of == found) {
+            return Ok(Some(Arc::clone(listed)));
+        }
+        let dirs = found.arches.iter().map(|arch| found.dir.join(arch.as_str()));
+        let dirs: Vec<PathBuf> = dirs.filter(|dir| dir.join("pkglist").exists()).collect();
+        if dirs.is_empty() {
+            return Ok(None);
+        }
+        let mut all = Vec::new();
+        for dir in dirs {
+            all.extend(load_build_names(&dir).map_err(unreadable)?);
+        }
+        let listed = Arc::new(newest(all));
+        *kept = Some((found.clone(), Arc::clone(&listed)));
+        Ok(Some(listed))
     }
 
     fn wanted(&self, chosen: Chosen<'_>, arch: &str) -> SourcePackage {
@@ -284,6 +298,20 @@ impl ArchiveResolver {
             excluded: reason.map(|r| r.as_str().to_owned()),
         }
     }
+}
+
+/// Returns the newest build of each package. Of equal ones the first counts.
+fn newest(builds: impl IntoIterator<Item = Nvr>) -> BTreeMap<Name, Nvr> {
+    let evr = |n: &Nvr| Evr { epoch: None, version: n.version.clone(), release: n.release.clone() };
+    let mut newest: BTreeMap<Name, Nvr> = BTreeMap::new();
+    for nvr in builds {
+        match newest.get_mut(&nvr.name) {
+            Some(old) if evr(old) < evr(&nvr) => *old = nvr,
+            Some(_) => {}
+            None => drop(newest.insert(nvr.name.clone(), nvr)),
+        }
+    }
+    newest
 }
 
 /// Returns how most of Koji's own packages in a repository spell its architecture, if that differs

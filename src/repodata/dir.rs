@@ -403,8 +403,10 @@ pub fn load_builds(arch_dir: &Path) -> Result<BTreeMap<Nvr, Option<BuildId>>, Re
 /// # Errors
 /// See [`load_builds`].
 pub fn load_build_names(arch_dir: &Path) -> Result<BTreeSet<Nvr>, RepodataError> {
-    let pkglist = load_pkglist(arch_dir, &Limits::default())?;
-    Ok(pkglist.into_iter().map(|entry| entry.build).collect())
+    let limits = Limits::default();
+    let path = arch_dir.join("pkglist");
+    let bytes = read_bounded(&path, limits.file_bytes)?;
+    koji::parse_build_names(bytes.as_slice(), &path.display().to_string(), &limits)
 }
 
 fn load_pkglist(arch_dir: &Path, limits: &Limits) -> Result<Vec<koji::PkglistEntry>, RepodataError> {

@@ -4,7 +4,7 @@
 //! `pkglist` and `rpmlist.jsonl` list only packages of the tag itself. Packages of external
 //! repositories are only in `primary.xml`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, Read};
 
 use serde::Deserialize;
@@ -69,6 +69,9 @@ impl RepoInfo {
     }
 }
 
+/// What is wrong with a line of `pkglist`.
+const NOT_A_PATH: &str = "not a path in Koji's package store";
+
 /// One line of `pkglist`: where a package lies in Koji's store. The path contains the package's
 /// build.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -87,26 +90,7 @@ impl PkglistEntry {
     /// Parses `toplink/[vol/<volume>/]packages/<name>/<version>/<release>/<arch>/<file>`. Packages
     /// stored under a signature have `data/signed/<key>/<arch>` instead of `<arch>`.
     pub fn parse(path: &str) -> Option<Self> {
-        let mut parts = path.strip_prefix("toplink/")?.split('/');
-        let volume = match parts.next()? {
-            "vol" => {
-                let volume = parts.next()?;
-                (parts.next()? == "packages").then_some(Some(volume))?
-            }
-            "packages" => None,
-            _ => return None,
-        };
-        let (name, version, release) = (parts.next()?, parts.next()?, parts.next()?);
-        let mut arch = parts.next()?;
-        if arch == "data" {
-            (parts.next()? == "signed").then_some(())?;
-            parts.next()?;
-            arch = parts.next()?;
-        }
-        let file = parts.next()?;
-        if parts.next().is_some() || [name, version, release, arch, file].iter().any(|p| p.is_empty()) {
-            return None;
-        }
+        let PkglistPath { volume, build: [name, version, release], arch, file } = PkglistPath::parse(path)?;
         Some(Self {
             volume: volume.map(SmolStr::new),
             build: Nvr { name: name.into(), version: version.into(), release: release.into() },
@@ -116,6 +100,59 @@ impl PkglistEntry {
     }
 }
 
+/// The parts of a line of `pkglist`.
+struct PkglistPath<'a> {
+    volume: Option<&'a str>,
+    /// Name, version and release.
+    build: [&'a str; 3],
+    arch: &'a str,
+    file: &'a str,
+}
+
+impl<'a> PkglistPath<'a> {
+    fn parse(path: &'a str) -> Option<Self> {
+        let mut parts = path.strip_prefix("toplink/")?.split('/');
+        let volume = match parts.next()? {
+            "vol" => {
+                let volume = parts.next()?;
+                (parts.next()? == "packages").then_some(Some(volume))?
+            }
+            "packages" => None,
+            _ => return None,
+        };
+        let build = [parts.next()?, parts.next()?, parts.next()?];
+        let mut arch = parts.next()?;
+        if arch == "data" {
+            (parts.next()? == "signed").then_some(())?;
+            parts.next()?;
+            arch = parts.next()?;
+        }
+        let file = parts.next()?;
+        if parts.next().is_some() || build.iter().chain([&arch, &file]).any(|p| p.is_empty()) {
+            return None;
+        }
+        Some(Self { volume, build, arch, file })
+    }
+}
+
+/// Parses only the builds of a `pkglist`. Packages of one build usually follow one another.
+///
+/// # Errors
+/// See [`parse_pkglist`].
+pub fn parse_build_names(input: impl BufRead, file: &str, limits: &Limits) -> Result<BTreeSet<Nvr>, RepodataError> {
+    let mut builds: Vec<Nvr> = Vec::new();
+    for_each_line(input, file, limits, |text| {
+        let path = PkglistPath::parse(text).ok_or(NOT_A_PATH)?;
+        let is_last = |last: &Nvr| [last.name.as_str(), &last.version, &last.release] == path.build;
+        if !builds.last().is_some_and(is_last) {
+            let [name, version, release] = path.build;
+            builds.push(Nvr { name: name.into(), version: version.into(), release: release.into() });
+        }
+        Ok(())
+    })?;
+    Ok(builds.into_iter().collect())
+}
+
 /// Parses `pkglist` and keeps its order. Empty lines are skipped.
 ///
 /// # Errors
@@ -123,7 +160,7 @@ impl PkglistEntry {
 pub fn parse_pkglist(input: impl BufRead, file: &str, limits: &Limits) -> Result<Vec<PkglistEntry>, RepodataError> {
     let mut entries = Vec::new();
     for_each_line(input, file, limits, |text| {
-        entries.push(PkglistEntry::parse(text).ok_or("not a path in Koji's package store")?);
+        entries.push(PkglistEntry::parse(text).ok_or(NOT_A_PATH)?);
         Ok(())
     })?;
     Ok(entries)
@@ -213,6 +250,23 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
+
+    /// The builds alone are those of the whole list, in whatever order its lines are. Both fail alike.
+    #[test]
+    fn names_of_builds() {
+        let list = "toplink/packages/b/1/1/noarch/b-1-1.noarch.rpm\n\ntoplink/packages/b/1/1/src/b-1-1.src.rpm\n\
+            toplink/vol/x/packages/a/2/1/data/signed/abc/noarch/a-2-1.noarch.rpm\n\
+            toplink/packages/b/1/1/noarch/c-1-1.noarch.rpm\ntoplink/packages/b/1/2/noarch/b-1-2.noarch.rpm\n";
+        let wrong = format!("{list}toplink/packages/b/1/2//b-1-2.noarch.rpm\n");
+        for text in [list, "", &wrong] {
+            let limits = Limits::default();
+            let names = parse_build_names(text.as_bytes(), "pkglist", &limits).map_err(|e| e.to_string());
+            let whole = parse_pkglist(text.as_bytes(), "pkglist", &limits).map_err(|e| e.to_string());
+            assert_eq!(names, whole.map(|whole| whole.into_iter().map(|entry| entry.build).collect()));
+        }
+        let names = parse_build_names(list.as_bytes(), "pkglist", &Limits::default()).unwrap();
+        assert_eq!(names.iter().map(ToString::to_string).collect::<Vec<_>>(), ["a-2-1", "b-1-1", "b-1-2"]);
+    }
 
     #[rstest]
     #[case(
