@@ -131,7 +131,25 @@ pub(crate) struct Table {
     names: IndexSet<Box<str>, FxBuildHasher>,
     /// Numbers of each resolution's packages, by attachment, most recently used first.
     numbered: VecDeque<(String, Arc<[u32]>)>,
-    bases: FxHashMap<Name, (BaselineKey, Option<Base>)>,
+    bases: FxHashMap<Name, BaseOfPackage>,
+    /// The attachment whose changes were measured last, and the number of that measuring.
+    measured: Option<(String, u64)>,
+}
+
+struct BaseOfPackage {
+    key: BaselineKey,
+    base: Option<Base>,
+    /// The number of the measuring in which the package's changes since this base were measured
+    /// last. 0: in none.
+    measured: u64,
+}
+
+/// One measuring of the changes of all packages, those of a resolution.
+#[derive(Clone, Copy)]
+pub(crate) struct Measuring {
+    this: u64,
+    /// The measuring of the resolution before, if that was the one before.
+    before: Option<u64>,
 }
 
 impl Table {
@@ -146,11 +164,38 @@ impl Table {
     /// Returns the result of an earlier search with the same key. Returns `None` if there was no
     /// such search.
     pub(crate) fn recall(&self, package: &str, key: &BaselineKey) -> Option<&Option<Base>> {
-        self.bases.get(package).filter(|(k, _)| k.is_as(key)).map(|(_, base)| base)
+        self.bases.get(package).filter(|of| of.key.is_as(key)).map(|of| &of.base)
     }
 
     pub(crate) fn remember(&mut self, package: &str, key: BaselineKey, base: Option<Base>) {
-        self.bases.insert(package.into(), (key, base));
+        self.bases.insert(package.into(), BaseOfPackage { key, base, measured: 0 });
+    }
+
+    /// Begins to measure. `present` is the attachment of the resolution before.
+    pub(crate) fn begin(&self, present: Option<&str>) -> Measuring {
+        let last = self.measured.as_ref();
+        Measuring {
+            this: last.map_or(0, |(_, number)| *number) + 1,
+            before: last.filter(|(digest, _)| Some(digest.as_str()) == present).map(|(_, number)| *number),
+        }
+    }
+
+    /// Checks whether a package's changes were measured in the resolution before, since the base that
+    /// was recalled last.
+    pub(crate) fn was_measured(&self, package: &str, measuring: Measuring) -> bool {
+        self.bases.get(package).is_some_and(|of| Some(of.measured) == measuring.before)
+    }
+
+    /// Notes that a package's changes since the base that was recalled last are known.
+    pub(crate) fn note_measured(&mut self, package: &str, measuring: Measuring) {
+        if let Some(of) = self.bases.get_mut(package) {
+            of.measured = measuring.this;
+        }
+    }
+
+    /// Notes that the changes of all packages of this attachment are known.
+    pub(crate) fn end(&mut self, attachment: &str, measuring: Measuring) {
+        self.measured = Some((attachment.to_owned(), measuring.this));
     }
 
     /// Returns the name behind a number.

@@ -366,9 +366,14 @@ impl Package {
         }
     }
 
+    /// Returns the verdict on an architecture.
+    pub fn verdict(&self, arch: &str) -> Option<&ArchVerdict> {
+        self.verdicts.iter().find(|v| v.arch == arch)
+    }
+
     /// Returns the problem to show for an architecture while the package does not resolve there.
     pub fn problem(&self, arch: &str) -> Option<&str> {
-        self.verdicts.iter().find(|v| v.arch == arch)?.problem.as_deref()
+        self.verdict(arch)?.problem.as_deref()
     }
 
     /// Lists the verdicts of the architectures that a build would use.

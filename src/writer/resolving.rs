@@ -6,7 +6,8 @@ use crate::base::stage::stage;
 use crate::buildroot::generations::Bases;
 use crate::buildroot::repo_resolver::{CannotResolve, Examiner, Resolved, Unit};
 use crate::buildroot::stored::Kept;
-use crate::buildroot::verdicts::{SourceVerdict, UnitVerdicts};
+use crate::buildroot::unchanged::Unchanged;
+use crate::buildroot::verdicts::{SourceResult, SourceVerdict, UnitVerdicts};
 use crate::event::{
     BuildrootBroken, BuildrootResolved, CollectionStateChanged, DependencyMove, Event, PackageResolved,
     RepoNotResolved, RepoReady, RepoResolved, Source,
@@ -205,9 +206,13 @@ impl Writer {
         let unit = &closures.unit;
         let bases = self.bases(index, &unit.arch);
         self.find_bases(index, unit, &bases).await?;
+        let collection = self.collection_name(index);
+        let present = self.state.collections[index].arches.get(&unit.arch).and_then(|a| a.attachment.as_deref());
+        let measuring = self.remembered.table(&collection, &unit.arch).begin(present);
+        let unchanged = before.as_deref().map(|before| Unchanged::new(&before.unit, unit));
         let mut table: indexmap::IndexSet<DependencyMove> = indexmap::IndexSet::new();
         let mut packages = Vec::new();
-        for (package, result) in &unit.sources {
+        for (package, result, earlier) in Unchanged::pairs(unchanged.as_ref(), unit) {
             let mut news = PackageResolved {
                 package: package.clone(),
                 source: result.source.clone(),
@@ -239,6 +244,17 @@ impl Writer {
                     news.ok = Some(true);
                     if let Some(base) = self.base(index, package, &unit.arch, &bases).await? {
                         (news.base, news.truth) = (Some(base.repo), base.recorded.is_some());
+                        let is_known = |p: &Package| p.verdict(&unit.arch).is_some_and(|v| says_same(v, &news));
+                        let is_known = self.state.collections[index].packages.get(package).is_some_and(is_known);
+                        let is_unchanged =
+                            |then: &SourceResult| unchanged.as_ref().is_some_and(|u| u.has(then, result));
+                        let table = self.remembered.table(&collection, &unit.arch);
+                        let was_measured = table.was_measured(package, measuring);
+                        table.note_measured(package, measuring);
+                        // The changes since the same base are those that the state has.
+                        if was_measured && is_known && earlier.is_some_and(is_unchanged) {
+                            continue;
+                        }
                         changed = self.changes_since(index, &base, (&digest, &closures), package).await?;
                     }
                 }
@@ -253,6 +269,7 @@ impl Writer {
             }
             packages.push(news);
         }
+        self.remembered.table(&collection, &unit.arch).end(&digest, measuring);
         let tracked = self.tracked_digest(index);
         let c = &self.state.collections[index];
         let has_verdict = |p: &Package| p.verdicts.iter().any(|v| v.arch == unit.arch);
@@ -328,13 +345,18 @@ fn same(
     changed: &[(DependencyMove, u8)],
     moves: &indexmap::IndexSet<DependencyMove, rustc_hash::FxBuildHasher>,
 ) -> bool {
-    let Some(v): Option<&ArchVerdict> = package.verdicts.iter().find(|v| v.arch == arch) else { return false };
-    (v.ok, &v.source, v.noarch, v.base, v.truth) == (news.ok, &news.source, news.noarch, news.base, news.truth)
-        && v.buildroot_has == news.buildroot_has
-        && v.problem.as_deref() == news.problem.as_deref()
+    let Some(v) = package.verdict(arch) else { return false };
+    says_same(v, news)
         && v.changes.len() == changed.len()
         && v.changes
             .iter()
             .zip(changed)
             .all(|((i, d), (m, distance))| d == distance && moves.get_index(*i as usize).is_some_and(|old| old == m))
+}
+
+/// Checks whether a verdict says nothing new, apart from what changed.
+fn says_same(v: &ArchVerdict, news: &PackageResolved) -> bool {
+    (v.ok, &v.source, v.noarch, v.base, v.truth) == (news.ok, &news.source, news.noarch, news.base, news.truth)
+        && v.buildroot_has == news.buildroot_has
+        && v.problem.as_deref() == news.problem.as_deref()
 }

@@ -17,6 +17,7 @@ pub(crate) mod defects_hub;
 pub(crate) mod examined;
 pub(crate) mod fault_cases;
 pub(crate) mod held;
+mod measured;
 pub(crate) mod own_sources;
 pub(crate) mod secondary;
 pub(crate) mod suspects;

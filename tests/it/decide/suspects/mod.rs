@@ -1,6 +1,6 @@
 //! The ranking on hundreds of worlds with planted culprits, and on small ones made by hand.
 
-mod generate;
+pub(super) mod generate;
 mod score;
 mod truth;
 
