@@ -243,6 +243,14 @@ impl RepoContent {
         }
     }
 
+    /// Makes empty content with room.
+    pub(super) fn with_room(packages: usize, dependencies: usize) -> Self {
+        let mut content = Self::default();
+        content.packages.reserve_exact(packages);
+        content.deps.reserve(dependencies);
+        content
+    }
+
     pub(super) fn push(&mut self, package: Package) {
         self.packages.push(package);
     }

@@ -106,7 +106,9 @@ impl KnownPackages {
     pub fn content(&self, identity: &str) -> Option<RepoContent> {
         let mut pool = self.pool();
         let elements = Arc::clone(&pool.used(identity)?.elements);
-        Some(pool.content(&elements))
+        let content = pool.content(&elements);
+        pool.usual_dependencies = content.dependencies().len();
+        Some(content)
     }
 
     /// Checks whether a dependency of a repository that is kept names a path beyond primary.
@@ -165,6 +167,8 @@ struct Pool {
     beyond_primary: Vec<bool>,
     /// The one used last is at the end.
     repos: VecDeque<KeptRepo>,
+    /// Number of different dependencies of the last content.
+    usual_dependencies: usize,
     /// Number of elements above which they are looked through.
     many: usize,
     readers: u32,
@@ -181,6 +185,7 @@ impl Pool {
             oddities: FxHashMap::default(),
             beyond_primary: Vec::new(),
             repos: VecDeque::new(),
+            usual_dependencies: 0,
             many: bounds.few,
             readers: 0,
         }
@@ -252,7 +257,7 @@ impl Pool {
     fn content(&self, elements: &[u32]) -> RepoContent {
         let from = &self.scanner.content;
         let mut numbers: Vec<Option<DepId>> = vec![None; from.dependencies().len()];
-        let mut content = RepoContent::default();
+        let mut content = RepoContent::with_room(elements.len(), self.usual_dependencies);
         for number in elements {
             for package in &from.packages()[self.elements[*number as usize].packages.clone()] {
                 let mut package = package.clone();

@@ -269,7 +269,8 @@ fn assemble(loaded: &Loaded, mode: Mode, group: &GroupVerdict, answers: Vec<Opti
                 let distance = |i: usize| a.distances.get(i).copied().flatten().unwrap_or(0);
                 let mut pairs: Vec<(u32, u8)> =
                     a.closure.iter().enumerate().map(|(i, id)| (place(id), distance(i))).collect();
-                pairs.sort_unstable();
+                // Files are nearly in the order of names, which makes a stable sort the faster one.
+                pairs.sort();
                 let (closure, distances): (Vec<u32>, Vec<u8>) = pairs.into_iter().unzip();
                 let mut erased: Vec<u32> = a.erased.iter().map(&place).collect();
                 erased.sort_unstable();

@@ -63,7 +63,8 @@ impl Answers<'_> {
         if entry.ok && !entry.whole && self.prepared.base.is_some() {
             closure.extend(&self.prepared.group.closure);
         }
-        closure.sort_unstable();
+        // Both parts are usually in order. A stable sort merges them.
+        closure.sort();
         closure
     }
 
