@@ -32,14 +32,21 @@ const GROUPS: &str = "groups/comps.xml";
 #[derive(Clone, Debug)]
 pub struct ArchiveResolver {
     store: Arc<dyn RepoStore>,
-    mode: Mode,
-    pub(super) threads: usize,
-    check_percent: u8,
+    pub(super) answering: Answering,
     build_conflicts: bool,
-    series: Arc<Mutex<HashMap<Series, Earlier>>>,
     pub(super) known: KnownPackages,
     /// What the lists of the repository that was resolved last name.
     listed: Arc<Mutex<Option<Listed>>>,
+}
+
+/// How questions are answered once a repository is read. It does not hold the store, so a thread that
+/// still asks libsolv does not keep the store's files in use.
+#[derive(Clone, Debug)]
+pub(super) struct Answering {
+    pub(super) mode: Mode,
+    pub(super) threads: usize,
+    check_percent: u8,
+    series: Arc<Mutex<HashMap<Series, Earlier>>>,
 }
 
 /// A repository and the newest build of each package in it.
@@ -54,11 +61,8 @@ impl ArchiveResolver {
         Self {
             known: store.known_packages(),
             store: Arc::new(store),
-            mode,
-            threads: threads.max(1),
-            check_percent: 0,
+            answering: Answering { mode, threads: threads.max(1), check_percent: 0, series: Arc::default() },
             build_conflicts: true,
-            series: Arc::default(),
             listed: Arc::default(),
         }
     }
@@ -67,7 +71,7 @@ impl ArchiveResolver {
     /// between repositories. It is the same whenever one repository is resolved again.
     #[must_use]
     pub fn checking(mut self, percent: u8) -> Self {
-        self.check_percent = percent.min(100);
+        self.answering.check_percent = percent.min(100);
         self
     }
 
@@ -78,15 +82,9 @@ impl ArchiveResolver {
         self
     }
 
-    fn is_checked(&self, repo: RepoId, nvr: &Nvr) -> bool {
-        let mut hasher = FxHasher::default();
-        (repo, nvr).hash(&mut hasher);
-        hasher.finish() % 100 < u64::from(self.check_percent)
-    }
-
     /// Returns how build groups and BuildRequires are combined.
     pub(crate) fn mode(&self) -> Mode {
-        self.mode
+        self.answering.mode
     }
 
     pub(crate) fn find(&self, hub: &Hub, tag: &str, repo: RepoId) -> Result<StoredRepo, CannotResolve> {
@@ -99,6 +97,14 @@ impl ArchiveResolver {
                 Err(CannotResolve(format!("the archive's repository {repo} of {tag} cannot be read: {why}")))
             }
         }
+    }
+}
+
+impl Answering {
+    fn is_checked(&self, repo: RepoId, nvr: &Nvr) -> bool {
+        let mut hasher = FxHasher::default();
+        (repo, nvr).hash(&mut hasher);
+        hasher.finish() % 100 < u64::from(self.check_percent)
     }
 }
 
@@ -118,8 +124,8 @@ impl RepoResolver for ArchiveResolver {
         let found = self.find(unit.hub, unit.tag, unit.repo)?;
         let whole = || {
             let loaded = self.read(&found, unit)?;
-            let prepared = loaded.prepare(self.mode)?;
-            self.whole(&loaded, &prepared)
+            let prepared = loaded.prepare(self.mode())?;
+            self.answering.whole(&loaded, &prepared)
         };
         whole().map_err(|why| without_place(why, &found))
     }
@@ -189,7 +195,7 @@ impl ArchiveResolver {
         if let Some(modules) = dir.modules_checksum() {
             metadata.push_str(&format!(" modules {modules}"));
         }
-        let inputs = inputs(&metadata, &group, &sources, self.mode, unit.options);
+        let inputs = inputs(&metadata, &group, &sources, self.mode(), unit.options);
         let passed_over = content.oddities.counts().map(|(oddity, n)| (oddity.as_str(), n)).collect();
         if let Some(example) = content.oddities.examples().first() {
             tracing::debug!(repo = %unit.repo, arch = %unit.arch, example, "single packages of the repository have \
@@ -286,7 +292,7 @@ impl ArchiveResolver {
         let Some(known) = known else {
             return SourcePackage { nvr, in_repo, build: None, made_on: None, noarch: false, excluded: None };
         };
-        let heeded = self.build_conflicts && self.mode == Mode::Two;
+        let heeded = self.build_conflicts && self.mode() == Mode::Two;
         let conflicts = if heeded { known.conflicts.clone().unwrap_or_default() } else { Vec::new() };
         let reason = not_built_on(arch, &known.buildarchs, &known.exclusivearch, &known.excludearch);
         SourcePackage {

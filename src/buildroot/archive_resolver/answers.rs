@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use smol_str::{SmolStr, ToSmolStr as _};
 
-use super::{ArchiveResolver, Loaded, SourcePackage};
+use super::{Answering, Loaded, SourcePackage};
 use crate::base::stage::stage;
 use crate::buildroot::repo_resolver::CannotResolve;
 use crate::buildroot::verdicts::{FORMAT, SolverCounts, SourceResult, SourceVerdict, UnitVerdicts, bounded};
@@ -33,7 +33,7 @@ pub(super) struct Checks {
     pub(super) right: BTreeMap<usize, Resolution>,
 }
 
-impl ArchiveResolver {
+impl Answering {
     /// Resolves every source package of a unit, with problem texts. libsolv checks some answers.
     pub(super) fn whole(&self, loaded: &Loaded, prepared: &Prepared<'_>) -> Result<UnitVerdicts, CannotResolve> {
         let first = self.first(loaded, prepared);
@@ -129,7 +129,7 @@ impl ArchiveResolver {
         Ok(self.checks(loaded, chosen.len(), right))
     }
 
-    /// Like [`ArchiveResolver::check`], with one libsolv. Stops when it need not go on.
+    /// Like [`Answering::check`], with one libsolv. Stops when it need not go on.
     pub(super) fn check_with(
         &self,
         libsolv: &mut Resolver<'_>,

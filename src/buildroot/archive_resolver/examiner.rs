@@ -26,9 +26,10 @@ const NICE: i32 = 15;
 /// Resolves units, as many at a time as the resolver has threads. Answers come in the order of the
 /// units, without problem texts, and not checked.
 pub(super) fn side_by_side(resolver: &ArchiveResolver, units: &[Unit<'_>]) -> Vec<Result<Resolved, CannotResolve>> {
-    let at_once = resolver.threads.min(units.len()).max(1);
+    let threads = resolver.answering.threads;
+    let at_once = threads.min(units.len()).max(1);
     let mut alone = resolver.clone();
-    alone.threads = (resolver.threads / at_once).max(1);
+    alone.answering.threads = (threads / at_once).max(1);
     let mut answers: Vec<Option<Result<Resolved, CannotResolve>>> = units.iter().map(|_| None).collect();
     let (to_us, from_threads) = channel();
     let mut waiting = units.iter().enumerate();
@@ -140,17 +141,19 @@ impl Worker {
                 let placeless = |why| without_place(why, &found);
                 let loaded = resolver.read(&found, &unit).map_err(placeless)?;
                 let prepared = loaded.prepare(resolver.mode()).map_err(placeless)?;
-                let answers = resolver.first(&loaded, &prepared);
-                first.say(Ok(resolver.verdicts(&loaded, &prepared, &answers, &Checks::default())));
+                let answering = resolver.answering.clone();
+                drop(resolver);
+                let answers = answering.first(&loaded, &prepared);
+                first.say(Ok(answering.verdicts(&loaded, &prepared, &answers, &Checks::default())));
                 give_way();
                 let mut libsolv = prepared.resolver().with_distances();
                 for (question, done) in asked {
                     let goes_on = || !is_dropped.load(Ordering::Relaxed);
                     let said = match question {
                         Question::Check => {
-                            let checks = resolver.check_with(&mut libsolv, &loaded, &answers, &goes_on);
+                            let checks = answering.check_with(&mut libsolv, &loaded, &answers, &goes_on);
                             let right = (!checks.right.is_empty())
-                                .then(|| resolver.verdicts(&loaded, &prepared, &answers, &checks));
+                                .then(|| answering.verdicts(&loaded, &prepared, &answers, &checks));
                             Said::Checked(Box::new(Checked { answers: checks.answers, corrected: right }))
                         }
                         Question::Problems(packages) => {

@@ -6,8 +6,11 @@ use std::sync::Arc;
 use koschei::buildroot::ArchiveResolver;
 use koschei::buildroot::repo_resolver::{Examiner, OwnSources, Question, RepoResolver, Said, Unit};
 use koschei::buildroot::verdicts::{SourceVerdict, UnitVerdicts};
+use koschei::buildroot::{RepoStore, StoredRepo};
+use koschei::event::Event;
 use koschei::koji::archive::Archive;
-use koschei::model::{Hub, Name, RepoId};
+use koschei::model::{Hub, Name, Nvr, RepoId};
+use koschei::repodata::{KnownPackages, SourcePackage};
 use koschei::resolve::{Mode, ResolveOptions};
 use tokio::sync::Notify;
 
@@ -84,6 +87,57 @@ fn verdicts_first_and_the_rest_later_are_the_whole() {
         }
     }
     assert!(units > 30 && described > 0, "{units} units, {described} described");
+}
+
+/// A store that somebody else can see being in use.
+#[derive(Debug)]
+struct Watched {
+    archive: Archive,
+    _used: Arc<()>,
+}
+
+impl RepoStore for Watched {
+    fn dir(&self) -> &Path {
+        RepoStore::dir(&self.archive)
+    }
+
+    fn repo(&self, hub: &Hub, tag: &str, repo: RepoId) -> Result<Option<StoredRepo>, String> {
+        RepoStore::repo(&self.archive, hub, tag, repo)
+    }
+
+    fn source(&self, nvr: &Nvr) -> Option<Arc<SourcePackage>> {
+        RepoStore::source(&self.archive, nvr)
+    }
+
+    fn observations(&self) -> Vec<Event> {
+        RepoStore::observations(&self.archive)
+    }
+
+    fn known_packages(&self) -> KnownPackages {
+        RepoStore::known_packages(&self.archive)
+    }
+}
+
+/// What is left to ask libsolv does not keep the store in use: a service that ends may be followed by
+/// another one at once.
+#[test]
+fn an_examiner_does_not_hold_the_store() {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/koji");
+    let (hub, used) = (Hub::new("primary"), Arc::new(()));
+    let store = Watched { archive: Archive::open(&dir, hub.clone()).unwrap(), _used: Arc::clone(&used) };
+    let resolver = ArchiveResolver::new(store, Mode::Two, 2);
+    let (own, tag) = (OwnSources::default(), "f99-build");
+    let repo = (1..40).map(RepoId).find(|repo| resolver.repo(&hub, tag, *repo).arches.is_some_and(|a| !a.is_empty()));
+    let repo = repo.unwrap();
+    let arches = resolver.repo(&hub, tag, repo).arches.unwrap();
+    let options = ResolveOptions::default();
+    let unit = Unit { hub: &hub, tag, repo, arch: &arches[0], group: "build", own: &own, options };
+    let mut resolved = resolver.resolve_first(&[unit]);
+    assert_eq!(Arc::strong_count(&used), 2);
+    drop(resolver);
+    assert_eq!(Arc::strong_count(&used), 1);
+    let examiner = resolved[0].as_mut().unwrap().examiner.as_mut().unwrap();
+    assert!(matches!(ask(&mut **examiner, Question::Check), Said::Checked(_)));
 }
 
 /// A repository that is not there fails alike, for each unit.
