@@ -138,6 +138,11 @@ fn an_examiner_does_not_hold_the_store() {
     assert_eq!(Arc::strong_count(&used), 1);
     let examiner = resolved[0].as_mut().unwrap().examiner.as_mut().unwrap();
     assert!(matches!(ask(&mut **examiner, Question::Check), Said::Checked(_)));
+    // Its thread gives way: it has a low priority (proc(5): the 19th value of `stat`).
+    let nice = |stat: String| stat.rsplit_once(')')?.1.split_whitespace().nth(16)?.parse::<i32>().ok();
+    let threads = std::fs::read_dir("/proc/self/task").unwrap();
+    let stats = threads.filter_map(|t| std::fs::read_to_string(t.unwrap().path().join("stat")).ok());
+    assert!(stats.filter_map(nice).any(|nice| nice == 15));
 }
 
 /// A repository that is not there fails alike, for each unit.
