@@ -244,7 +244,7 @@ impl Fetching {
         self.requirements(&mirrored, &nvrs).await?;
         let known: Vec<Arc<SourcePackage>> = nvrs.iter().filter_map(|n| self.sources.get(n)).collect();
         let needs = known.iter().flat_map(|s| s.requires.iter().map(String::as_str));
-        self.mirror.ensure_all_filelists(&mirrored, needs).await?;
+        self.mirror.ensure_filelists(&mirrored, needs).await?;
         stage!("sources known", repo = repo.repo_id);
         let news = !w.told && self.tell(repo, Some(mirrored.arches.clone())).await?.missed > 0;
         if !news {

@@ -22,7 +22,7 @@
 //! 2. Put the build requirements of its sources into the store: [`SourceStore::missing`], then
 //!    [`Mirror::from_source_repo`], [`Mirror::fill`], or the hub's answers with
 //!    [`crate::repodata::SourcePackage::from_hub`].
-//! 3. [`Mirror::ensure_filelists`] for each architecture.
+//! 3. [`Mirror::ensure_filelists`].
 //! 4. Resolve. Keep the [`MirroredRepo`] until this is done.
 //!
 //! This module does not know what is current, usable or wanted; the part that asks the hub does. A

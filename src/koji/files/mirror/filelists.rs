@@ -1,7 +1,7 @@
 //! Fetches full file lists. They are many times larger than primary, so they are fetched only where
 //! [`RepoDir::load`] would read them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
@@ -11,6 +11,7 @@ use super::{Mirror, MirroredRepo};
 use crate::koji::files::bring::{Bring, quiet};
 use crate::koji::files::download::blocking;
 use crate::koji::files::error::FetchError;
+use crate::model::Name;
 use crate::repodata::{KnownPackages, RepoDir, beyond_primary};
 
 /// Maximum number of primaries for which it is remembered whether they need file lists.
@@ -20,42 +21,29 @@ const REMEMBERED_MAX: usize = 1000;
 pub(super) type Needs = BTreeMap<String, bool>;
 
 impl Mirror {
-    /// Fetches the full file lists of an architecture if resolving will read them. This is the case
-    /// if a build requirement, or a dependency in the repository itself, names a path that primary
-    /// lacks. `requirements` are those of all source packages to be resolved. Store them first,
-    /// then call this, then resolve. Returns whether the file lists are there.
+    /// Fetches the full file lists of each architecture of a generation for which resolving will read
+    /// them. This is the case if a build requirement, or a dependency in the repository itself, names
+    /// a path that primary lacks. `requirements` are those of all source packages to be resolved.
+    /// Store them first, then call this, then resolve. Returns the architectures whose file lists are
+    /// there.
     ///
     /// Cost: reads each new primary once, and parses the packages that no earlier one had, unless a
-    /// requirement or an earlier generation has already decided.
+    /// requirement or an earlier generation has already decided. As many architectures at a time as
+    /// there are processors.
     ///
     /// # Errors
     /// Fails in the same cases as [`Mirror::fetch`].
     pub async fn ensure_filelists<'a>(
         &self,
         repo: &MirroredRepo,
-        arch: &str,
         requirements: impl IntoIterator<Item = &'a str>,
-    ) -> Result<bool, FetchError> {
-        let asked = !beyond_primary(&[], requirements).is_empty();
-        self.ensure(repo, arch, asked).await
-    }
-
-    /// Like [`Mirror::ensure_filelists`], for all architectures of a generation, as many at a time as
-    /// there are processors.
-    ///
-    /// # Errors
-    /// Fails in the same cases as [`Mirror::fetch`].
-    pub async fn ensure_all_filelists<'a>(
-        &self,
-        repo: &MirroredRepo,
-        requirements: impl IntoIterator<Item = &'a str>,
-    ) -> Result<(), FetchError> {
+    ) -> Result<BTreeSet<Name>, FetchError> {
         let asked = !beyond_primary(&[], requirements).is_empty();
         let at_once = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        let all: Vec<_> = repo.arches.iter().map(|arch| self.ensure(repo, arch, asked).boxed()).collect();
-        let mut all = futures_util::stream::iter(all).buffer_unordered(at_once);
-        while all.try_next().await?.is_some() {}
-        Ok(())
+        let of = async |arch: Name| Ok::<_, FetchError>(self.ensure(repo, &arch, asked).await?.then_some(arch));
+        let all: Vec<_> = repo.arches.iter().map(|arch| of(arch.clone()).boxed()).collect();
+        let all = futures_util::stream::iter(all).buffer_unordered(at_once);
+        all.try_filter_map(|there| std::future::ready(Ok(there))).try_collect().await
     }
 
     /// `asked`: a build requirement names a path that primary lacks.
