@@ -54,16 +54,6 @@ impl KnownPackages {
         Self { limits, pool: Arc::new(Mutex::new(Pool::new(Key(key), &limits, bounds))) }
     }
 
-    /// Returns the number of different packages that are remembered.
-    pub fn len(&self) -> usize {
-        self.pool().elements.len()
-    }
-
-    /// Checks whether no package is remembered.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
     /// Returns the bounds of reading.
     pub fn limits(&self) -> &Limits {
         &self.limits
