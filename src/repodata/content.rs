@@ -115,11 +115,61 @@ impl Package {
     }
 }
 
+/// Dependencies by number. No two are equal.
+#[derive(Clone, Debug)]
+enum Distinct {
+    /// Nobody looks for the number of one. An index would cost more than the list.
+    Listed(Vec<Dependency>),
+    Indexed(IndexSet<Dependency, FxBuildHasher>),
+}
+
+impl Default for Distinct {
+    fn default() -> Self {
+        Self::Listed(Vec::new())
+    }
+}
+
+impl Distinct {
+    fn len(&self) -> usize {
+        match self {
+            Self::Listed(list) => list.len(),
+            Self::Indexed(set) => set.len(),
+        }
+    }
+
+    fn get(&self, index: usize) -> Option<&Dependency> {
+        match self {
+            Self::Listed(list) => list.get(index),
+            Self::Indexed(set) => set.get_index(index),
+        }
+    }
+
+    /// Adds a dependency that none of the others equals.
+    fn push_new(&mut self, dependency: Dependency) -> usize {
+        match self {
+            Self::Listed(list) => {
+                list.push(dependency);
+                list.len() - 1
+            }
+            Self::Indexed(set) => set.insert_full(dependency).0,
+        }
+    }
+
+    /// Returns the number of a dependency, adding it if it is new. The first call makes an index of
+    /// those that are listed.
+    fn intern(&mut self, dependency: Dependency) -> usize {
+        if let Self::Listed(list) = self {
+            *self = Self::Indexed(std::mem::take(list).into_iter().collect());
+        }
+        self.push_new(dependency)
+    }
+}
+
 /// The content of one repository, or of several merged ones.
 #[derive(Clone, Debug, Default)]
 pub struct RepoContent {
     packages: Vec<Package>,
-    deps: IndexSet<Dependency, FxBuildHasher>,
+    deps: Distinct,
     names: IndexSet<SmolStr, FxBuildHasher>,
     /// Index of the first package of the second repository and of each later one.
     starts: Vec<usize>,
@@ -202,7 +252,8 @@ impl RepoContent {
 
     /// Returns all distinct dependencies. The position of each is its [`DepId`].
     pub fn dependencies(&self) -> impl ExactSizeIterator<Item = &Dependency> {
-        self.deps.iter()
+        let one = |index| self.deps.get(index).expect("there are as many dependencies as numbers");
+        (0..self.deps.len()).map(one)
     }
 
     /// Returns one dependency.
@@ -210,7 +261,7 @@ impl RepoContent {
     /// # Panics
     /// Panics if the id does not belong to this repository.
     pub fn dependency(&self, id: DepId) -> &Dependency {
-        self.deps.get_index(id.index()).expect("a DepId is used with the repository that gave it")
+        self.deps.get(id.index()).expect("a DepId is used with the repository that gave it")
     }
 
     /// Returns the BuildRequires of a source package as strings, in file order. Leaves out rpm's
@@ -247,7 +298,7 @@ impl RepoContent {
     pub(super) fn with_room(packages: usize, dependencies: usize) -> Self {
         let mut content = Self::default();
         content.packages.reserve_exact(packages);
-        content.deps.reserve(dependencies);
+        content.deps = Distinct::Listed(Vec::with_capacity(dependencies));
         content
     }
 
@@ -265,8 +316,10 @@ impl RepoContent {
     pub(super) fn append(&mut self, part: Self) -> Option<()> {
         self.oddities.append(part.oddities);
         let mut numbers = Vec::with_capacity(part.deps.len());
-        for dependency in part.deps {
-            numbers.push(self.intern(dependency)?);
+        let mut number = |dependency| Some(numbers.push(self.intern(dependency)?));
+        match part.deps {
+            Distinct::Listed(list) => list.into_iter().try_for_each(&mut number)?,
+            Distinct::Indexed(set) => set.into_iter().try_for_each(&mut number)?,
         }
         self.packages.reserve(part.packages.len());
         for mut package in part.packages {
@@ -279,8 +332,13 @@ impl RepoContent {
     /// Returns the number of a dependency, adding it if it is new. Returns `None` at 2³²
     /// dependencies, which [`super::Limits`] prevents.
     pub(super) fn intern(&mut self, dependency: Dependency) -> Option<DepId> {
-        let (index, _) = self.deps.insert_full(dependency);
-        u32::try_from(index).ok().map(DepId)
+        u32::try_from(self.deps.intern(dependency)).ok().map(DepId)
+    }
+
+    /// Adds a dependency that equals none that is here. Returns `None` in the same case as
+    /// [`RepoContent::intern`].
+    pub(super) fn add_new(&mut self, dependency: Dependency) -> Option<DepId> {
+        u32::try_from(self.deps.push_new(dependency)).ok().map(DepId)
     }
 
     /// Returns the text. Equal texts share their memory.

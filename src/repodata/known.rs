@@ -9,7 +9,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::io::Read;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use highway::{HighwayHash as _, HighwayHasher, Key};
 use rustc_hash::{FxBuildHasher, FxHashMap};
@@ -40,7 +40,7 @@ const BOUNDS: Bounds = Bounds { repos: 64, elements: 600_000, few: 20_000 };
 #[derive(Clone, Debug)]
 pub struct KnownPackages {
     limits: Limits,
-    pool: Arc<Mutex<Pool>>,
+    pool: Arc<RwLock<Pool>>,
 }
 
 impl KnownPackages {
@@ -51,7 +51,7 @@ impl KnownPackages {
     }
 
     fn bounded(limits: Limits, key: [u64; 4], bounds: Bounds) -> Self {
-        Self { limits, pool: Arc::new(Mutex::new(Pool::new(Key(key), &limits, bounds))) }
+        Self { limits, pool: Arc::new(RwLock::new(Pool::new(Key(key), &limits, bounds))) }
     }
 
     /// Returns the bounds of reading.
@@ -59,8 +59,17 @@ impl KnownPackages {
         &self.limits
     }
 
-    fn pool(&self) -> MutexGuard<'_, Pool> {
-        self.pool.lock().expect("no thread panics while it holds the lock")
+    fn pool(&self) -> RwLockReadGuard<'_, Pool> {
+        self.pool.read().expect("no thread panics while it holds the lock")
+    }
+
+    fn pool_mut(&self) -> RwLockWriteGuard<'_, Pool> {
+        self.pool.write().expect("no thread panics while it holds the lock")
+    }
+
+    /// Returns the elements of a repository that is kept, or `None`.
+    fn elements(&self, identity: &str) -> Option<Arc<[u32]>> {
+        self.pool_mut().used(identity).map(|repo| Arc::clone(&repo.elements))
     }
 
     /// Reads a `primary.xml` in pieces of `piece` bytes (usually
@@ -73,7 +82,7 @@ impl KnownPackages {
         let reader = Reader::new(self);
         let (mut frame, mut elements, mut packages) = (Frame::new(&self.limits), Vec::new(), 0);
         pieces::each(input, piece, |text, last| {
-            let mut pool = self.pool();
+            let mut pool = self.pool_mut();
             frame.piece(text, last, |text, start| {
                 let (number, length) = pool.element(text, start)?;
                 packages += pool.elements[number as usize].packages.len();
@@ -81,31 +90,34 @@ impl KnownPackages {
                 if packages > self.limits.packages { Err(Odd) } else { Ok(start + length) }
             })
         })?;
-        self.pool().keep(identity, elements.into());
+        self.pool_mut().keep(identity, elements.into());
         drop(reader);
         Ok(())
     }
 
     /// Checks whether a repository is kept.
     pub(super) fn has(&self, identity: &str) -> bool {
-        self.pool().used(identity).is_some()
+        self.elements(identity).is_some()
     }
 
     /// Returns the packages of a repository that is kept, or `None`. Those that were not used for
-    /// long are not kept.
+    /// long are not kept. Several threads can do this side by side.
     pub fn content(&self, identity: &str) -> Option<RepoContent> {
-        let mut pool = self.pool();
-        let elements = Arc::clone(&pool.used(identity)?.elements);
-        let content = pool.content(&elements);
-        pool.usual_dependencies = content.dependencies().len();
+        let reader = Reader::new(self);
+        let elements = self.elements(identity)?;
+        let content = self.pool().content(&elements);
+        self.pool_mut().usual_dependencies = content.dependencies().len();
+        drop(reader);
         Some(content)
     }
 
     /// Checks whether a dependency of a repository that is kept names a path beyond primary.
     pub(super) fn names_beyond_primary(&self, identity: &str) -> Option<bool> {
-        let mut pool = self.pool();
-        let elements = Arc::clone(&pool.used(identity)?.elements);
-        Some(elements.iter().any(|number| pool.elements[*number as usize].names_beyond_primary))
+        let reader = Reader::new(self);
+        let elements = self.elements(identity)?;
+        let found = self.pool().names_beyond_primary_in(&elements);
+        drop(reader);
+        Some(found)
     }
 }
 
@@ -114,14 +126,14 @@ struct Reader<'k>(&'k KnownPackages);
 
 impl<'k> Reader<'k> {
     fn new(known: &'k KnownPackages) -> Self {
-        known.pool().readers += 1;
+        known.pool_mut().readers += 1;
         Self(known)
     }
 }
 
 impl Drop for Reader<'_> {
     fn drop(&mut self) {
-        let mut pool = self.0.pool();
+        let mut pool = self.0.pool_mut();
         pool.readers -= 1;
         if pool.readers == 0 {
             pool.tidy();
@@ -220,6 +232,10 @@ impl Pool {
         packages.any(|p| p.provides.iter().copied().chain(p.dependencies()).any(named))
     }
 
+    fn names_beyond_primary_in(&self, elements: &[u32]) -> bool {
+        elements.iter().any(|number| self.elements[*number as usize].names_beyond_primary)
+    }
+
     fn used(&mut self, identity: &str) -> Option<&KeptRepo> {
         let at = self.repos.iter().position(|repo| repo.identity == identity)?;
         let repo = self.repos.remove(at)?;
@@ -252,7 +268,7 @@ impl Pool {
             for package in &from.packages()[self.elements[*number as usize].packages.clone()] {
                 let mut package = package.clone();
                 package.renumber(|dep| {
-                    let mut new = || content.intern(from.dependency(dep).clone());
+                    let mut new = || content.add_new(from.dependency(dep).clone());
                     *numbers[dep.index()].get_or_insert_with(|| new().expect("the pool has more dependencies"))
                 });
                 content.push(package);
