@@ -14,6 +14,7 @@ use rustc_hash::FxHashMap;
 
 use super::clauses::Literal;
 use super::graph::{Graph, Rule};
+use super::sets::{Rows, SetId};
 use super::{Node, index32};
 
 /// The meaning of a set while the base is installed.
@@ -48,6 +49,10 @@ pub(super) struct Base {
     pub(super) unclear_clauses: Vec<bool>,
     /// The state of each set.
     pub(super) sets: Vec<SetState>,
+    /// [`Graph::set_rules`] without what the base fulfils. The packages of the base have none.
+    pub(super) open_rules: Rows<(u32, SetId)>,
+    /// [`Graph::sets_of`] without the sets that the base fulfils.
+    pub(super) open_sets_of: Rows<SetId>,
     /// For each clause, whether a positive literal of it is in the base. Then it is fulfilled.
     pub(super) kept_clauses: Vec<bool>,
     /// Position in libsolv's order of each rule that moves. Clauses move because installed packages
@@ -95,6 +100,9 @@ impl Base {
         let kept = |l: Literal| l > 0 && is_base[l.unsigned_abs() as usize];
         let clauses = 0..index32(graph.clauses.len());
         let kept_clauses = clauses.map(|c| graph.clauses.row(c).iter().any(|&l| kept(l))).collect();
+        let is_open = |set: SetId| sets[set as usize] != SetState::Kept;
+        let open_rules = graph.set_rules.filtered(|p, (_, set)| !is_base[p as usize] && is_open(set));
+        let open_sets_of = graph.sets_of.filtered(|_, set| is_open(set));
         let (moved, first) = moved_clauses(graph, packages, &is_base);
         Self {
             packages: packages.to_vec(),
@@ -103,6 +111,8 @@ impl Base {
             unclear,
             unclear_clauses,
             sets,
+            open_rules,
+            open_sets_of,
             kept_clauses,
             moved,
             first,

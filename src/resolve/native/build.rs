@@ -6,11 +6,11 @@ use rustc_hash::FxHashMap;
 
 use super::clauses::{self, Literal, Normal, positive};
 use super::graph::{Flags, Traits};
-use super::provides::Providers;
-use super::sets::{SetId, SetTable};
+use super::provides::{Names, Providers};
+use super::sets::{Rows, SetId, SetTable};
 use super::weak::{WeakCondition, WeakPackage};
 use super::{Node, SYSTEM, index32, node, package};
-use crate::repodata::{DepEvr, DepId, Package, RepoContent, Rich};
+use crate::repodata::{DepEvr, DepId, Dependency, Package, Rich};
 use crate::resolve::error::ResolveError;
 use crate::resolve::overlap::matches_nevr;
 use crate::resolve::solv::Arches;
@@ -23,7 +23,9 @@ const NAMESAKES_MAX: usize = 256;
 /// 200,000.
 const CONFLICTS_MAX: usize = 1 << 24;
 
-/// A rule while the graph is being built.
+/// A rule while the graph is being built. It is small and has no memory of its own: there are
+/// hundreds of thousands.
+#[derive(Clone, Copy, Default)]
 pub(super) struct Draft {
     pub(super) owner: Node,
     /// The literals after the owner's, ascending.
@@ -31,20 +33,42 @@ pub(super) struct Draft {
 }
 
 /// The literals of a rule after the first.
+#[derive(Clone, Copy)]
 pub(super) enum Rest {
     Set(SetId),
-    Literals(Vec<Literal>),
+    /// A row of [`Builder::literals`].
+    Literals(u32),
+}
+
+impl Default for Rest {
+    fn default() -> Self {
+        Self::Set(0)
+    }
+}
+
+/// Properties of a dependency's name.
+#[derive(Clone, Copy, Default)]
+struct NameTraits {
+    /// It is in parentheses and has no relation.
+    rich: bool,
+    /// It asks for a locale.
+    locale: bool,
 }
 
 /// A graph while it is being built.
 pub(super) struct Builder<'u> {
     pub(super) universe: &'u Universe,
     pub(super) providers: Providers<'u>,
+    pub(super) names: Names,
     pub(super) sets: SetTable,
     pub(super) dep_sets: Vec<SetId>,
     pub(super) traits: Vec<Traits>,
     pub(super) dead: Vec<bool>,
+    /// Properties of each dependency that a package has. There are fewer than there are mentions of
+    /// them.
+    named: Vec<NameTraits>,
     pub(super) drafts: Vec<Draft>,
+    pub(super) literals: Rows<Literal>,
     pub(super) conflicts: Vec<(u32, Node)>,
     pub(super) obsoletes: Vec<(u32, Node)>,
     pub(super) weak: FxHashMap<Node, WeakPackage>,
@@ -72,23 +96,28 @@ impl<'u> Builder<'u> {
             colors.push(color);
         }
         let installable: Vec<bool> = traits[2..].iter().map(|t| t.arch != 0).collect();
-        let providers = Providers::new(universe, &installable);
+        let (providers, names) = Providers::new(universe, &installable);
         let mut sets = SetTable::new();
         let dep_sets = providers.of_all(&mut sets);
+        let named = universe.content().dependencies().map(NameTraits::of).collect();
+        let requirements = packages.iter().map(|p| p.requires.len()).sum();
         let mut builder = Self {
             universe,
             providers,
+            names,
             sets,
             dep_sets,
             dead: std::iter::repeat_n(true, 2).chain(installable.iter().map(|&i| !i)).collect(),
             traits,
-            drafts: Vec::new(),
+            named,
+            drafts: Vec::with_capacity(requirements),
+            literals: Rows::default(),
             conflicts: Vec::new(),
             obsoletes: Vec::new(),
             weak: FxHashMap::default(),
         };
         builder.dead[SYSTEM as usize] = false;
-        builder.names(&colors);
+        builder.families(&colors);
         for (index, _) in installable.iter().enumerate().filter(|(_, installable)| **installable) {
             builder.package(index);
         }
@@ -96,16 +125,18 @@ impl<'u> Builder<'u> {
     }
 
     /// Models the relations between packages of one name: ranks, conflicts, architectures.
-    fn names(&mut self, colors: &[u8]) {
+    fn families(&mut self, colors: &[u8]) {
         let packages = self.universe.content().packages();
-        let mut by_name: Vec<u32> = (0..index32(packages.len())).collect();
-        by_name.sort_unstable_by(|&a, &b| {
-            let (a, b) = (a as usize, b as usize);
-            packages[a].name.cmp(&packages[b].name).then(a.cmp(&b))
-        });
-        for (rank, group) in
-            by_name.chunk_by(|&a, &b| packages[a as usize].name == packages[b as usize].name).enumerate()
-        {
+        let numbers = self.names.of_packages.iter().copied();
+        let by_name: Vec<(u32, u32)> = numbers.zip(0..).collect();
+        let families = Rows::from_pairs(self.names.count, &by_name);
+        let name = |number: u32| packages[families.row(number)[0] as usize].name.as_str();
+        // The first eight bytes decide in most cases.
+        let numbers = (0..index32(families.len())).filter(|number| !families.row(*number).is_empty());
+        let mut order: Vec<(u64, u32)> = numbers.map(|number| (first_bytes(name(number)), number)).collect();
+        order.sort_unstable_by(|(x, a), (y, b)| x.cmp(y).then_with(|| name(*a).cmp(name(*b))));
+        for (rank, (_, number)) in order.into_iter().enumerate() {
+            let group = families.row(number);
             for &i in group {
                 self.traits[i as usize + 2].name = index32(rank);
             }
@@ -212,18 +243,17 @@ impl<'u> Builder<'u> {
                 }
             }
         }
-        if is_reordered(own, content) {
+        if self.is_reordered(own) {
             self.traits[p as usize].flags.set(Flags::REORDERED);
         }
         self.weak_dependencies(p, own);
     }
 
     pub(super) fn rich(&self, dep: DepId) -> Option<Rich> {
-        let dependency = self.universe.content().dependency(dep);
-        if !dependency.is_rich() || dependency.relation.is_some() {
+        if !self.named[dep.index()].rich {
             return None;
         }
-        Rich::parse(&dependency.name).ok().filter(clauses::is_complex)
+        Rich::parse(&self.universe.content().dependency(dep).name).ok().filter(clauses::is_complex)
     }
 
     fn requirement(&mut self, p: Node, dep: DepId) {
@@ -300,9 +330,17 @@ impl<'u> Builder<'u> {
             } else if block.len() == 2 {
                 self.conflicts.push((owner, block[1].unsigned_abs()));
             } else {
-                self.drafts.push(Draft { owner, rest: Rest::Literals(block[1..].to_vec()) });
+                let row = index32(self.literals.len());
+                self.literals.push_row(block[1..].iter().copied());
+                self.drafts.push(Draft { owner, rest: Rest::Literals(row) });
             }
         }
+    }
+
+    /// Checks for packages that libsolv reorders by what is installed: kernel modules and packages
+    /// that want a locale (`urpm_reorder`).
+    fn is_reordered(&self, package: &Package) -> bool {
+        is_kernel_module(&package.name) || package.requires.iter().any(|r| self.named[r.dep.index()].locale)
     }
 
     fn weak_dependencies(&mut self, p: Node, own: &Package) {
@@ -333,21 +371,34 @@ impl<'u> Builder<'u> {
     }
 }
 
-fn compare_evr(a: &Package, b: &Package) -> Ordering {
-    a.evr.cmp(&b.evr)
+impl NameTraits {
+    fn of(dependency: &Dependency) -> Self {
+        Self {
+            rich: dependency.is_rich() && dependency.relation.is_none(),
+            locale: dependency.name.contains("locales-"),
+        }
+    }
 }
 
-/// Checks for packages that libsolv reorders by what is installed: kernel modules and packages that
-/// want a locale (`urpm_reorder`).
-fn is_reordered(package: &Package, content: &RepoContent) -> bool {
-    let name = package.name.as_str();
-    let kernel = if name.starts_with("kernel-") {
-        name.contains("-devel-")
-    } else {
-        name.split_once("-kernel-").is_some_and(|(_, rest)| {
-            let mut bytes = rest.bytes();
-            bytes.next().is_some_and(|b| b.is_ascii_digit()) && bytes.next() == Some(b'.')
-        })
-    };
-    kernel || package.requires.iter().any(|r| content.dependency(r.dep).name.contains("locales-"))
+/// Checks whether a name is that of a kernel module.
+fn is_kernel_module(name: &str) -> bool {
+    if name.starts_with("kernel-") {
+        return name.contains("-devel-");
+    }
+    name.split_once("-kernel-").is_some_and(|(_, rest)| {
+        let mut bytes = rest.bytes();
+        bytes.next().is_some_and(|b| b.is_ascii_digit()) && bytes.next() == Some(b'.')
+    })
+}
+
+/// Returns the first eight bytes as a number. Numbers are ordered as the bytes are.
+fn first_bytes(text: &str) -> u64 {
+    let mut bytes = [0; 8];
+    let length = text.len().min(8);
+    bytes[..length].copy_from_slice(&text.as_bytes()[..length]);
+    u64::from_be_bytes(bytes)
+}
+
+fn compare_evr(a: &Package, b: &Package) -> Ordering {
+    a.evr.cmp(&b.evr)
 }

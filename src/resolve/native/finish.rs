@@ -25,7 +25,7 @@ impl<'u> Builder<'u> {
         let (recommends, suggests) = (self.simple(|p| &p.recommends), self.simple(|p| &p.suggests));
         let (recommended_in, suggested_in) = (self.wished_sets(&recommends), self.wished_sets(&suggests));
         let steps = self.steps();
-        let (shared, shared_names) = shared_provides(self.universe, &self.dead);
+        let (shared, shared_names) = shared_provides(self.universe, &self.names, &self.dead);
         self.order();
         let mut pairs = std::mem::take(&mut self.conflicts);
         pairs.retain(|&(a, b)| !self.dead[a as usize] && !self.dead[b as usize]);
@@ -38,7 +38,7 @@ impl<'u> Builder<'u> {
         for draft in &self.drafts {
             match &draft.rest {
                 Rest::Set(set) => rules.push(Rule::Set(*set)),
-                Rest::Literals(rest) => match self.reduce(draft.owner, rest) {
+                Rest::Literals(row) => match self.reduce(draft.owner, self.literals.row(*row)) {
                     Reduced::Satisfied => continue,
                     Reduced::Pair(a, b) => {
                         pairs.push((a, b));
@@ -72,6 +72,11 @@ impl<'u> Builder<'u> {
             }
             at = index32(owner_of_next);
         }
+        let mut set_rules = Rows::default();
+        for p in 0..index32(nodes) {
+            let own = rule_starts[p as usize + 1]..rule_starts[p as usize];
+            set_rules.push_row(own.filter_map(|rule| rules[rule as usize].set().map(|set| (rule, set))));
+        }
         let (requirers, sets_of, live, members) = self.set_rows(&rules, &owners);
         let positive_in = Rows::from_pairs(nodes, &where_positive);
         let mut doubtful: Vec<bool> = self.traits.iter().map(|t| t.flags.has(Flags::UNMODELLED)).collect();
@@ -94,6 +99,7 @@ impl<'u> Builder<'u> {
             rules,
             owners,
             rule_starts,
+            set_rules,
             live,
             members,
             requirers,
@@ -124,14 +130,14 @@ impl<'u> Builder<'u> {
     fn bury(&mut self, nodes: usize) {
         let mut requirers: Vec<(u32, Node)> = Vec::new();
         let mut wanted = vec![false; self.sets.len()];
-        let mut clauses: Vec<(Node, Vec<Literal>)> = Vec::new();
+        let mut clauses: Vec<(Node, u32)> = Vec::new();
         for draft in &self.drafts {
             match &draft.rest {
                 Rest::Set(set) => {
                     requirers.push((*set, draft.owner));
                     wanted[*set as usize] = true;
                 }
-                Rest::Literals(rest) => clauses.push((draft.owner, rest.clone())),
+                Rest::Literals(row) => clauses.push((draft.owner, *row)),
             }
         }
         let requirers = Rows::from_pairs(self.sets.len(), &requirers);
@@ -161,8 +167,8 @@ impl<'u> Builder<'u> {
                     }
                 }
             }
-            for (owner, rest) in &clauses {
-                if let Some(p) = self.only_negative(*owner, rest)
+            for &(owner, row) in &clauses {
+                if let Some(p) = self.only_negative(owner, self.literals.row(row))
                     && !std::mem::replace(&mut self.dead[p as usize], true)
                 {
                     queue.push(p);
@@ -201,7 +207,8 @@ impl<'u> Builder<'u> {
     fn lost(&self) -> Vec<(Node, Vec<Node>)> {
         let dead = |l: &Literal| self.dead[l.unsigned_abs() as usize];
         let of = |draft: &Draft| {
-            let Rest::Literals(rest) = &draft.rest else { return None };
+            let Rest::Literals(row) = draft.rest else { return None };
+            let rest = self.literals.row(row);
             let all: Vec<Node> = rest.iter().filter(|l| **l > 0).map(|l| l.unsigned_abs()).collect();
             (!all.is_empty() && rest.iter().any(dead)).then_some((draft.owner, all))
         };
@@ -211,26 +218,45 @@ impl<'u> Builder<'u> {
     /// Puts the rules in libsolv's order, without repetitions. Leaves out the rules of dead
     /// packages.
     fn order(&mut self) {
-        let mut drafts = std::mem::take(&mut self.drafts);
-        drafts.retain(|d| !self.dead[d.owner as usize]);
+        let rank = self.ranks();
+        let literals = &self.literals;
+        let compare = |a: &Draft, b: &Draft| match (&a.rest, &b.rest) {
+            (Rest::Literals(x), Rest::Literals(y)) => literals.row(*x).cmp(literals.row(*y)),
+            (Rest::Literals(_), Rest::Set(_)) => Ordering::Less,
+            (Rest::Set(_), Rest::Literals(_)) => Ordering::Greater,
+            (Rest::Set(x), Rest::Set(y)) => rank[*x as usize].cmp(&rank[*y as usize]),
+        };
+        // A package has few rules, so most of the order is that of the owners.
+        let drafts = std::mem::take(&mut self.drafts);
+        let alive = drafts.into_iter().filter(|d| !self.dead[d.owner as usize]);
+        let by_owner: Vec<(u32, Draft)> = alive.map(|d| (d.owner, d)).collect();
+        let by_owner = Rows::from_pairs(self.traits.len(), &by_owner);
+        let mut ordered = Vec::with_capacity(by_owner.items().len());
+        for owner in (0..index32(by_owner.len())).rev() {
+            let start = ordered.len();
+            ordered.extend_from_slice(by_owner.row(owner));
+            ordered[start..].sort_unstable_by(compare);
+        }
+        ordered.dedup_by(|a, b| a.owner == b.owner && compare(a, b) == Ordering::Equal);
+        self.drafts = ordered;
+    }
+
+    /// Returns the place of each set in the order of their members.
+    fn ranks(&self) -> Vec<u32> {
         let sets = &self.sets;
-        let mut by_members: Vec<SetId> = (0..index32(sets.len())).collect();
-        by_members.sort_unstable_by(|&a, &b| sets.get(a).cmp(sets.get(b)));
+        // The first two members decide in most cases. A set that ends before comes first, as no
+        // package has the number 0.
+        let first_two = |set: SetId| {
+            let mut members = sets.get(set).iter().map(|&m| u64::from(m));
+            members.next().unwrap_or(0) << 32 | members.next().unwrap_or(0)
+        };
+        let mut order: Vec<(u64, SetId)> = (0..index32(sets.len())).map(|set| (first_two(set), set)).collect();
+        order.sort_unstable_by(|(x, a), (y, b)| x.cmp(y).then_with(|| sets.get(*a).cmp(sets.get(*b))));
         let mut rank = vec![0_u32; sets.len()];
-        for (place, &set) in by_members.iter().enumerate() {
+        for (place, (_, set)) in order.into_iter().enumerate() {
             rank[set as usize] = index32(place);
         }
-        let compare = |a: &Draft, b: &Draft| {
-            b.owner.cmp(&a.owner).then_with(|| match (&a.rest, &b.rest) {
-                (Rest::Literals(x), Rest::Literals(y)) => x.cmp(y),
-                (Rest::Literals(_), Rest::Set(_)) => Ordering::Less,
-                (Rest::Set(_), Rest::Literals(_)) => Ordering::Greater,
-                (Rest::Set(x), Rest::Set(y)) => rank[*x as usize].cmp(&rank[*y as usize]),
-            })
-        };
-        drafts.sort_unstable_by(compare);
-        drafts.dedup_by(|a, b| compare(a, b) == Ordering::Equal);
-        self.drafts = drafts;
+        rank
     }
 
     fn simple(&self, list: impl Fn(&Package) -> &[DepId]) -> Rows<SetId> {

@@ -80,6 +80,12 @@ pub(super) enum Rule {
     Nothing,
 }
 
+impl Rule {
+    pub(super) fn set(self) -> Option<SetId> {
+        if let Self::Set(set) = self { Some(set) } else { None }
+    }
+}
+
 /// The rules of one repository and architecture.
 #[derive(Debug)]
 pub(super) struct Graph {
@@ -92,6 +98,8 @@ pub(super) struct Graph {
     /// For each package, where its rules start. The rules of package `p` are
     /// `rule_starts[p + 1]..rule_starts[p]`.
     pub(super) rule_starts: Vec<u32>,
+    /// For each package, its rules that are sets, with their numbers, in their order.
+    pub(super) set_rules: Rows<(u32, SetId)>,
     /// Members of every set, without dead packages.
     pub(super) live: Rows<Node>,
     /// Members of every set, including dead packages.

@@ -23,6 +23,16 @@ enum Provide {
     File,
 }
 
+/// Numbers of the names of packages and dependencies. Equal names have equal numbers.
+pub(super) struct Names {
+    /// By [`DepId`].
+    pub(super) of_dependencies: Vec<u32>,
+    /// By package.
+    pub(super) of_packages: Vec<u32>,
+    /// Every number is below it.
+    pub(super) count: usize,
+}
+
 /// All provided names, each with its providers in ascending order.
 pub(super) struct Providers<'u> {
     universe: &'u Universe,
@@ -33,25 +43,28 @@ pub(super) struct Providers<'u> {
 }
 
 impl<'u> Providers<'u> {
-    /// Indexes all installable packages. Cost: O(provides).
-    pub(super) fn new(universe: &'u Universe, installable: &[bool]) -> Self {
+    /// Indexes all installable packages, and numbers all names. Cost: O(provides).
+    pub(super) fn new(universe: &'u Universe, installable: &[bool]) -> (Self, Names) {
         let content = universe.content();
         let mut names: FxHashMap<&'u str, u32> = FxHashMap::default();
+        names.reserve(content.dependencies().len());
         let mut name_of = |name: &'u str| {
             let next = index32(names.len());
             *names.entry(name).or_insert(next)
         };
-        let dep_names: Vec<u32> = content.dependencies().map(|d| name_of(d.name.as_str())).collect();
-        let mut found: Vec<(u32, Node, Provide)> = Vec::new();
+        let of_dependencies: Vec<u32> = content.dependencies().map(|d| name_of(d.name.as_str())).collect();
+        let of_packages: Vec<u32> = content.packages().iter().map(|p| name_of(p.name.as_str())).collect();
+        let provides: usize = content.packages().iter().map(|p| p.provides.len() + 1).sum();
+        let mut found: Vec<(u32, Node, Provide)> = Vec::with_capacity(provides);
         for (index, package) in content.packages().iter().enumerate() {
             if !installable[index] {
                 continue;
             }
             let node = node(index);
             for &dep in &package.provides {
-                found.push((dep_names[dep.index()], node, Provide::Listed(dep)));
+                found.push((of_dependencies[dep.index()], node, Provide::Listed(dep)));
             }
-            found.push((name_of(package.name.as_str()), node, Provide::Own));
+            found.push((of_packages[index], node, Provide::Own));
             for path in package.files.iter().filter(|path| universe.is_file_dependency(path)) {
                 found.push((name_of(path.as_str()), node, Provide::File));
             }
@@ -70,7 +83,8 @@ impl<'u> Providers<'u> {
             entries[*place as usize] = (node, provide);
             *place += 1;
         }
-        Self { universe, names, starts, entries }
+        let count = names.len();
+        (Self { universe, names, starts, entries }, Names { of_dependencies, of_packages, count })
     }
 
     fn content(&self) -> &'u RepoContent {
@@ -213,7 +227,7 @@ mod tests {
         let universe = Universe::load(Arc::new(content), arch).unwrap();
         let content = universe.content();
         let installable: Vec<bool> = content.packages().iter().map(|p| !p.is_source()).collect();
-        let providers = Providers::new(&universe, &installable);
+        let (providers, _) = Providers::new(&universe, &installable);
         let mut sets = SetTable::new();
         let ours = providers.of_all(&mut sets);
         let mut solver = Solver::new(&universe).unwrap();

@@ -105,6 +105,16 @@ impl<T: Copy + Default> Rows<T> {
         self.starts.push(index32(self.items.len()));
     }
 
+    /// Returns the rows with the items for which `keep` says so. It gets the row, too.
+    pub(super) fn filtered(&self, keep: impl Fn(u32, T) -> bool) -> Self {
+        let mut kept = Self { starts: Vec::with_capacity(self.starts.len()), items: Vec::new() };
+        kept.starts.push(0);
+        for row in 0..index32(self.len()) {
+            kept.push_row(self.row(row).iter().copied().filter(|&item| keep(row, item)));
+        }
+        kept
+    }
+
     pub(super) fn row(&self, row: u32) -> &[T] {
         &self.items[self.starts[row as usize] as usize..self.starts[row as usize + 1] as usize]
     }
@@ -134,5 +144,7 @@ mod tests {
     fn pairs_become_rows() {
         let rows = Rows::from_pairs(3, &[(2, 5), (0, 1), (2, 4)]);
         assert_eq!((rows.row(0), rows.row(1), rows.row(2)), (&[1][..], &[][..], &[5, 4][..]));
+        let kept = rows.filtered(|row, item| row == 2 && item < 5);
+        assert_eq!((kept.row(0), kept.row(1), kept.row(2)), (&[][..], &[][..], &[4][..]));
     }
 }

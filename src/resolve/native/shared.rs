@@ -1,9 +1,12 @@
 //! Finds names that several packages provide in some version. The policy compares candidates by
 //! them.
 
+use std::borrow::Cow;
+
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::graph::Shared;
+use super::provides::Names;
 use super::sets::Rows;
 use super::{Node, SYSTEM, index32, node};
 use crate::model::rpmvercmp;
@@ -19,25 +22,24 @@ fn is_hash(evr: &DepEvr) -> bool {
 
 /// Returns for each package the names that it shares with other packages by `=`, `<=` or `<`, and
 /// how their versions compare. Also returns the hash of each of these names.
-pub(super) fn shared_provides(universe: &Universe, dead: &[bool]) -> (Rows<Shared>, FxHashMap<u32, Sig>) {
-    struct Entry {
+pub(super) fn shared_provides(
+    universe: &Universe,
+    names: &Names,
+    dead: &[bool],
+) -> (Rows<Shared>, FxHashMap<u32, Sig>) {
+    struct Entry<'e> {
         name: u32,
         node: Node,
-        evr: DepEvr,
+        evr: Cow<'e, DepEvr>,
         below: bool,
     }
+    const NOBODY: Node = 0;
     let content = universe.content();
-    let mut names: FxHashMap<&str, u32> = FxHashMap::default();
     // For each name, the only package that has it, or SYSTEM if several have it.
-    let mut holder: Vec<Node> = Vec::new();
-    let mut seen = |names: &mut FxHashMap<_, u32>, name, p: Node| {
-        let next = index32(holder.len());
-        let id = *names.entry(name).or_insert(next);
-        if id == next {
-            holder.push(p);
-        } else if holder[id as usize] != p {
-            holder[id as usize] = SYSTEM;
-        }
+    let mut holder: Vec<Node> = vec![NOBODY; names.count];
+    let mut seen = |name: u32, p: Node| {
+        let holder = &mut holder[name as usize];
+        *holder = if *holder == NOBODY || *holder == p { p } else { SYSTEM };
     };
     let counts = |op: Op, evr: &DepEvr| match op {
         Op::Eq => !is_hash(evr),
@@ -46,36 +48,39 @@ pub(super) fn shared_provides(universe: &Universe, dead: &[bool]) -> (Rows<Share
     };
     let alive = || content.packages().iter().enumerate().filter(|(i, _)| !dead[i + 2]);
     for (index, p) in alive() {
-        seen(&mut names, p.name.as_str(), node(index));
+        let own = names.of_packages[index];
+        seen(own, node(index));
         for &dep in &p.provides {
-            let dependency = content.dependency(dep);
-            if dependency.relation.is_some() && dependency.name != p.name {
-                seen(&mut names, dependency.name.as_str(), node(index));
+            let name = names.of_dependencies[dep.index()];
+            if name != own && content.dependency(dep).relation.is_some() {
+                seen(name, node(index));
             }
         }
     }
-    let mut entries: Vec<Entry> = Vec::new();
+    let mut entries: Vec<Entry<'_>> = Vec::new();
     let mut once: FxHashSet<DepId> = FxHashSet::default();
     for (index, p) in alive() {
-        let mut add = |name: &str, op: Op, evr: &DepEvr, own: bool| {
-            let id = names[name];
-            if holder[id as usize] == SYSTEM && (own || counts(op, evr)) {
-                entries.push(Entry { name: id, node: node(index), evr: evr.clone(), below: op == Op::Lt });
-            }
-        };
+        let own_name = names.of_packages[index];
+        let node = node(index);
+        let is_shared = |name: u32| holder[name as usize] == SYSTEM;
         let own = DepEvr::from(&p.evr);
         let mut listed = false;
         // libsolv drops repetitions when it reads the list.
         once.clear();
         for &dep in p.provides.iter().filter(|dep| once.insert(**dep)) {
-            let dependency = content.dependency(dep);
-            if let Some(r) = &dependency.relation {
-                listed |= dependency.name == p.name && r.op == Op::Eq && r.evr == own;
-                add(&dependency.name, r.op, &r.evr, false);
+            let name = names.of_dependencies[dep.index()];
+            if !is_shared(name) {
+                continue;
+            }
+            if let Some(r) = &content.dependency(dep).relation {
+                listed |= name == own_name && r.op == Op::Eq && r.evr == own;
+                if counts(r.op, &r.evr) {
+                    entries.push(Entry { name, node, evr: Cow::Borrowed(&r.evr), below: r.op == Op::Lt });
+                }
             }
         }
-        if !listed && !is_hash(&own) {
-            add(&p.name, Op::Eq, &own, true);
+        if is_shared(own_name) && !listed && !is_hash(&own) {
+            entries.push(Entry { name: own_name, node, evr: Cow::Owned(own), below: false });
         }
     }
     let mut order: Vec<u32> = (0..index32(entries.len())).collect();
@@ -107,11 +112,17 @@ pub(super) fn shared_provides(universe: &Universe, dead: &[bool]) -> (Rows<Share
         }
     }
     let pairs: Vec<(u32, Shared)> = entries.iter().zip(&ranked).map(|(e, s)| (e.node, *s)).collect();
-    let shared = names.iter().filter(|(_, id)| holder[**id as usize] == SYSTEM);
-    let sigs = shared.map(|(name, &id)| {
-        let mut mixer = Mixer::default();
-        mixer.text(name);
-        (id, mixer.finish())
-    });
-    (Rows::from_pairs(dead.len(), &pairs), sigs.collect())
+    let mut sigs: FxHashMap<u32, Sig> = FxHashMap::default();
+    let mut remember = |number: u32, name: &str| {
+        if holder[number as usize] == SYSTEM {
+            sigs.entry(number).or_insert_with(|| {
+                let mut mixer = Mixer::default();
+                mixer.text(name);
+                mixer.finish()
+            });
+        }
+    };
+    content.packages().iter().zip(&names.of_packages).for_each(|(p, number)| remember(*number, &p.name));
+    content.dependencies().zip(&names.of_dependencies).for_each(|(d, number)| remember(*number, &d.name));
+    (Rows::from_pairs(dead.len(), &pairs), sigs)
 }

@@ -112,11 +112,9 @@ impl State {
     fn undo(&mut self, l: Literal, graph: &Graph, base: Option<&Base>) {
         let p = l.unsigned_abs();
         self.values[p as usize] = 0;
-        if l > 0 && self.trail.len() < self.head && base.is_none_or(|b| !b.is_base[p as usize]) {
-            for rule in graph.rules_of(p) {
-                if let Rule::Set(set) = graph.rules[rule as usize] {
-                    self.active[set as usize] -= 1;
-                }
+        if l > 0 && self.trail.len() < self.head {
+            for &(_, set) in open_rules(p, graph, base) {
+                self.active[set as usize] -= 1;
             }
         }
     }
@@ -143,12 +141,8 @@ impl State {
     }
 
     fn collect_pending(&mut self, p: Node, graph: &Graph, base: Option<&Base>) {
-        let rules = if base.is_some_and(|b| b.is_base[p as usize]) { 0..0 } else { graph.rules_of(p) };
-        for rule in rules {
-            if let Rule::Set(set) = graph.rules[rule as usize]
-                && graph.live.row(set).len() > 1
-                && base.is_none_or(|b| b.sets[set as usize] != SetState::Kept)
-            {
+        for &(rule, set) in open_rules(p, graph, base) {
+            if graph.live.row(set).len() > 1 {
                 self.pending.insert(place(rule, base));
             }
         }
@@ -217,25 +211,20 @@ impl State {
     }
 
     fn there(&mut self, p: Node, level: i32, graph: &Graph, base: Option<&Base>) -> Result<(), Stop> {
-        // All requirements of a package of the base are fulfilled by the base.
-        let rules = if base.is_some_and(|b| b.is_base[p as usize]) { 0..0 } else { graph.rules_of(p) };
-        for rule in rules.clone() {
-            if let Rule::Set(set) = graph.rules[rule as usize] {
-                self.active[set as usize] += 1;
-            }
+        let rules = open_rules(p, graph, base);
+        for &(_, set) in rules {
+            self.active[set as usize] += 1;
         }
         if graph.traits[p as usize].flags.has(Flags::UNMODELLED) {
             return Err(Stop::Handover(Handover::Unmodelled));
         }
-        for rule in rules {
-            let Rule::Set(set) = graph.rules[rule as usize] else { continue };
+        for &(rule, set) in rules {
             match base.map_or(SetState::Open, |b| b.sets[set as usize]) {
-                SetState::Kept => continue,
                 SetState::Update => return Err(Stop::Handover(Handover::Update)),
                 SetState::Unclear if !matches!(self.look(set, graph), Look::Fulfilled) => {
                     return Err(Stop::Handover(Handover::Update));
                 }
-                SetState::Open | SetState::Unclear => {}
+                SetState::Open | SetState::Kept | SetState::Unclear => {}
             }
             match self.look(set, graph) {
                 Look::Fulfilled => {}
@@ -260,10 +249,7 @@ impl State {
         if base.is_some_and(|b| b.is_base[p as usize]) {
             return Err(Stop::Handover(Handover::BaseChanged));
         }
-        for &set in graph.sets_of.row(p) {
-            if base.is_some_and(|b| b.sets[set as usize] == SetState::Kept) {
-                continue;
-            }
+        for &set in base.map_or(&graph.sets_of, |b| &b.open_sets_of).row(p) {
             match self.look(set, graph) {
                 Look::Fulfilled | Look::Several => {}
                 Look::One(m) => {
@@ -396,6 +382,12 @@ enum Look {
     None,
     One(Node),
     Several,
+}
+
+/// Returns the rules of a package that are sets, without those that the base fulfils. The base
+/// fulfils all rules of its own packages.
+fn open_rules<'g>(p: Node, graph: &'g Graph, base: Option<&'g Base>) -> &'g [(u32, SetId)] {
+    base.map_or(&graph.set_rules, |b| &b.open_rules).row(p)
 }
 
 /// Returns the position of a rule in the order in which rules are visited.
