@@ -11,7 +11,7 @@ use serde::de::IgnoredAny;
 use super::refusal::Refusal;
 use super::{Site, parts};
 use crate::event::{Record, resolution_words};
-use crate::log::trail;
+use crate::log::{LogError, trail};
 use crate::model::{RepoId, Seq};
 use crate::view::text::one_line;
 
@@ -83,16 +83,25 @@ pub(super) async fn described(site: &Site, seq: Seq) -> Option<(Seq, Arc<str>)> 
     Some((seq, site.descriptions.of(site, seq).await?))
 }
 
-/// Returns the last events about several subjects together, newest first.
+/// Returns the last events about several subjects together, newest first. `before` is an event of
+/// the log, or the one after its end.
 pub(super) async fn newest(
     site: &Site,
     subjects: &[&str],
     before: Option<Seq>,
     limit: usize,
-) -> Result<Vec<Record>, Refusal> {
-    let mut all = Vec::new();
+) -> Result<Vec<Arc<Record>>, Refusal> {
+    let mut all: Vec<Arc<Record>> = Vec::new();
     for subject in subjects {
-        all.extend(trail::newest(&site.log, subject, before, limit).await?);
+        let read = async {
+            let found = trail::newest(&site.log, subject, before, limit).await?;
+            Ok::<_, LogError>(found.into_iter().map(Arc::new).collect::<Vec<_>>())
+        };
+        match before {
+            Some(before) => all.extend(site.trails.get(subject, before, limit, read).await?.iter().cloned()),
+            // The end of the log is another one each time.
+            None => all.extend(read.await?),
+        }
     }
     all.sort_by_key(|r| std::cmp::Reverse(r.seq));
     all.truncate(limit);
@@ -101,7 +110,12 @@ pub(super) async fn newest(
 
 /// Makes a table of events, newest first, each with its cause. More than `shown` records mean that
 /// there are older ones; `older` makes their address.
-pub(super) async fn table(site: &Site, records: &[Record], shown: usize, older: impl Fn(&str) -> String) -> Markup {
+pub(super) async fn table(
+    site: &Site,
+    records: &[Arc<Record>],
+    shown: usize,
+    older: impl Fn(&str) -> String,
+) -> Markup {
     let rows = &records[..records.len().min(shown)];
     let known: BTreeMap<Seq, Arc<str>> = rows.iter().map(|r| (r.seq, words(r).into())).collect();
     let mut causes: BTreeMap<Seq, Arc<str>> = BTreeMap::new();

@@ -27,6 +27,7 @@ mod follower;
 #[cfg_attr(not(test), expect(dead_code, reason = "no page writes yet; the first one that does takes this away"))]
 mod identity;
 mod isolate;
+mod kept_trail;
 mod links;
 mod listing;
 mod orders;
@@ -58,9 +59,12 @@ pub use links::{BadWebUrl, KojiLinks};
 
 use crate::base::clock::Stopwatch;
 use crate::base::listen::{self, Limits};
+use crate::event::Record;
 use crate::log::AnyLog;
+use crate::log::trail::WithCauses;
 use crate::telemetry::Metrics;
 use crate::telemetry::probe::{self, Readiness};
+use kept_trail::KeptTrail;
 use pages::PAGES;
 use refusal::Refusal;
 use reply::Asked;
@@ -87,6 +91,9 @@ pub struct Site {
     koji: Arc<KojiLinks>,
     pages: Arc<Semaphore>,
     descriptions: events::Descriptions,
+    /// What happened to packages, as pages show it, and as programs get it.
+    trails: KeptTrail<Vec<Arc<Record>>>,
+    trails_with_causes: KeptTrail<Vec<WithCauses>>,
 }
 
 impl Site {
@@ -99,6 +106,8 @@ impl Site {
             koji: Arc::new(koji),
             pages: Arc::new(Semaphore::new(PAGES_AT_ONCE)),
             descriptions: events::Descriptions::default(),
+            trails: KeptTrail::default(),
+            trails_with_causes: KeptTrail::default(),
         }
     }
 

@@ -1,6 +1,8 @@
 //! `/package/NAME`: the state of a package and why, whether it is rebuilt and why not, what
 //! changed, what happened.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
@@ -64,7 +66,12 @@ pub(super) async fn show(
         let seen = site.look(move |view| seen(view, &name, &query, &koji)).await?;
         let as_of = seen.as_of;
         if asked.json {
-            let events = trail::newest_with_causes(&site.log, &seen.answer.subject(), as_of.seq, answer::STEPS).await?;
+            let subject = seen.answer.subject();
+            let read = trail::newest_with_causes(&site.log, &subject, as_of.seq, answer::STEPS);
+            let events = match as_of.seq {
+                Some(seq) => site.trails_with_causes.get(&subject, seq.next(), answer::STEPS, read).await?,
+                None => read.await.map(Arc::new)?,
+            };
             return Ok((as_of, Content::json(&seen.answer.with_trail(&events).map_err(LogError::from)?)));
         }
         let title = format!("{} in {}", seen.name, seen.collection);
@@ -90,7 +97,7 @@ pub(super) async fn show(
 
 /// Returns the last events about the package, in its collection and on its hubs, newest first.
 /// Returns one more than is shown.
-async fn newest(site: &Site, seen: &FromState, before: Option<Seq>) -> Result<Vec<Record>, Refusal> {
+async fn newest(site: &Site, seen: &FromState, before: Option<Seq>) -> Result<Vec<Arc<Record>>, Refusal> {
     let of_collection = collection_subject(&seen.collection, Some(&seen.name));
     let mut subjects = vec![of_collection];
     subjects.extend(seen.hubs.iter().map(|hub| package_subject(hub.as_str(), &seen.name)));
@@ -99,7 +106,7 @@ async fn newest(site: &Site, seen: &FromState, before: Option<Seq>) -> Result<Ve
 }
 
 /// Shows since when the package is in its state, and the cause, if the trail goes back that far.
-async fn since(site: &Site, seen: &FromState, trail: &[Record]) -> Markup {
+async fn since(site: &Site, seen: &FromState, trail: &[Arc<Record>]) -> Markup {
     let subject = collection_subject(&seen.collection, Some(&seen.name));
     let Some(changed) = trail.iter().find(|r| r.kind == "package_state_changed" && r.subject == subject) else {
         return html! {};
