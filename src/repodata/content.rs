@@ -129,14 +129,33 @@ impl Default for Distinct {
     }
 }
 
-impl Distinct {
-    fn len(&self) -> usize {
+/// Iterates over [`Distinct`].
+enum Each<'d> {
+    Listed(std::slice::Iter<'d, Dependency>),
+    Indexed(indexmap::set::Iter<'d, Dependency>),
+}
+
+impl<'d> Iterator for Each<'d> {
+    type Item = &'d Dependency;
+
+    fn next(&mut self) -> Option<Self::Item> {
         match self {
-            Self::Listed(list) => list.len(),
-            Self::Indexed(set) => set.len(),
+            Self::Listed(list) => list.next(),
+            Self::Indexed(set) => set.next(),
         }
     }
 
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        match self {
+            Self::Listed(list) => list.size_hint(),
+            Self::Indexed(set) => set.size_hint(),
+        }
+    }
+}
+
+impl ExactSizeIterator for Each<'_> {}
+
+impl Distinct {
     fn get(&self, index: usize) -> Option<&Dependency> {
         match self {
             Self::Listed(list) => list.get(index),
@@ -252,8 +271,10 @@ impl RepoContent {
 
     /// Returns all distinct dependencies. The position of each is its [`DepId`].
     pub fn dependencies(&self) -> impl ExactSizeIterator<Item = &Dependency> {
-        let one = |index| self.deps.get(index).expect("there are as many dependencies as numbers");
-        (0..self.deps.len()).map(one)
+        match &self.deps {
+            Distinct::Listed(list) => Each::Listed(list.iter()),
+            Distinct::Indexed(set) => Each::Indexed(set.iter()),
+        }
     }
 
     /// Returns one dependency.
@@ -314,8 +335,8 @@ impl RepoContent {
     /// piece of the same file or another repository. Returns `None` if there are too many distinct
     /// dependencies.
     pub(super) fn append(&mut self, part: Self) -> Option<()> {
+        let mut numbers = Vec::with_capacity(part.dependencies().len());
         self.oddities.append(part.oddities);
-        let mut numbers = Vec::with_capacity(part.deps.len());
         let mut number = |dependency| Some(numbers.push(self.intern(dependency)?));
         match part.deps {
             Distinct::Listed(list) => list.into_iter().try_for_each(&mut number)?,

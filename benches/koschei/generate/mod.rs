@@ -9,6 +9,7 @@ mod beginning;
 mod builds;
 mod rebuilds;
 mod repositories;
+mod updates;
 
 use std::collections::VecDeque;
 

@@ -108,6 +108,7 @@ impl Generator {
             cause,
         );
         self.measure(&task, outcome, cause);
+        self.build_compared(&task, outcome, cause);
         self.touched.push((task.collection, task.package));
         self.announce(cause);
     }

@@ -48,6 +48,7 @@ impl Generator {
             let (_, moves, changes) = mix::RESOLUTIONS[pair + a];
             let turns = usize::try_from((self.lag("package_state_changed") / 2).clamp(0, 8)).unwrap_or(0);
             self.resolved(c, a, repo, &packages, (moves, changes), turns);
+            self.updates_arrived(c, ARCHES[a], repo);
         }
         self.announce(repo.1);
         self.evaluate(Trigger::RepoResolved, repo.1);
