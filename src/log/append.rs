@@ -95,9 +95,14 @@ pub(super) fn check_chain(head: Head, records: &[Record]) -> Result<Head, Append
 pub(super) fn state_of(disposition: &Disposition) -> (i64, Option<String>) {
     match disposition {
         Disposition::Done => (DONE, None),
-        Disposition::Ignored { reason } => (IGNORED, Some(clean(cut(reason, REASON_BYTES_MAX)))),
-        Disposition::Parked { reason } => (PARKED, Some(clean(cut(reason, REASON_BYTES_MAX)))),
+        Disposition::Ignored { reason } => (IGNORED, Some(cut_reason(reason))),
+        Disposition::Parked { reason } => (PARKED, Some(cut_reason(reason))),
     }
+}
+
+/// Returns a reason in the form that is stored.
+pub(super) fn cut_reason(reason: &str) -> String {
+    clean(cut(reason, REASON_BYTES_MAX))
 }
 
 /// Returns what happened to a message, from its stored state number and reason.

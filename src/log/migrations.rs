@@ -36,6 +36,7 @@ migrations! {
     3 "no_statistics_of_names" "0003_no_statistics_of_names.sql";
     4 "snapshot_hash" "0004_snapshot_hash.sql";
     5 "payload_blocks" "0005_payload_blocks.sql";
+    6 "announcements" "0006_announcements.sql";
 }
 
 /// Returns the checksum recorded with an applied migration: BLAKE3 of its text, in hex.

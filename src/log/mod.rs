@@ -19,6 +19,7 @@
 //! decide, retry or read a clock. It trusts its caller to be the only appender, and returns
 //! [`AppendError::Conflict`] if another one appended.
 
+pub mod announcements;
 mod append;
 mod codec;
 mod erase;
@@ -42,6 +43,7 @@ use std::collections::HashSet;
 use std::future::Future;
 use std::time::Duration;
 
+pub use announcements::Announcements;
 pub use erase::{Erasure, Left};
 pub use error::{AppendError, OpenError, ReadError, ReceiveError, StoreError, StoreErrorKind};
 pub use log_error::LogError;
@@ -119,7 +121,7 @@ impl Default for Options {
 /// dropped at any time: a commit has then either happened or not.
 ///
 /// All lists are in order. `limit` is capped at [`PAGE_MAX`].
-pub trait EventLog: Send + Sync {
+pub trait EventLog: Announcements + Send + Sync {
     /// Returns facts about the log itself.
     ///
     /// # Errors
@@ -431,8 +433,8 @@ pub async fn open(url: &str, options: &Options) -> Result<AnyLog, OpenError> {
 }
 
 macro_rules! delegate {
-    ($($name:ident($($arg:ident: $type:ty),*) -> $out:ty;)*) => {
-        impl EventLog for AnyLog {
+    ($trait:ident: $($name:ident($($arg:ident: $type:ty),*) -> $out:ty;)*) => {
+        impl $trait for AnyLog {
             $(async fn $name(&self $(, $arg: $type)*) -> $out {
                 match self {
                     Self::Sqlite(log) => log.$name($($arg),*).await,
@@ -444,6 +446,17 @@ macro_rules! delegate {
 }
 
 delegate! {
+    Announcements:
+    next_announcements(limit: usize) -> Result<Vec<Announcement>, ReadError>;
+    mark_announced(ids: &[String]) -> Result<u64, StoreError>;
+    mark_unsendable(id: &str, reason: &str) -> Result<(), StoreError>;
+    announcement_counts() -> Result<AnnouncementCounts, ReadError>;
+    announcements(after: u64, limit: usize) -> Result<Vec<(u64, Announcement)>, ReadError>;
+    announced_subjects() -> Result<HashSet<String>, ReadError>;
+}
+
+delegate! {
+    EventLog:
     info() -> Result<LogInfo, ReadError>;
     head() -> Result<Head, ReadError>;
     append(expected: Option<Seq>, commit: &Commit) -> Result<Head, AppendError>;

@@ -65,6 +65,8 @@ pub struct Commit {
     pub settled: Vec<Settled>,
     /// Commands that follow from the events.
     pub commands: Vec<OutboxCommand>,
+    /// What is said on a bus about the events.
+    pub announcements: Vec<Announcement>,
     /// Attachments to which the events refer by digest.
     pub attachments: Vec<Attachment>,
     /// New persons: the id used in events, and the name.
@@ -132,6 +134,36 @@ pub struct OutboxCommand {
     pub kind: String,
     /// The command as JSON text.
     pub payload: String,
+}
+
+/// A message about an event, for whoever listens to a bus.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Announcement {
+    /// Id of the message, the same each time it is sent ([`super::announcements::id_of`]).
+    pub id: String,
+    /// The event that it announces.
+    pub seq: Seq,
+    /// Subject of that event. Announcements of one subject leave in their order.
+    pub subject: String,
+    /// Time at which the event was recorded.
+    pub made_at: Timestamp,
+    /// Topic, without the prefix that the configuration puts before it.
+    pub topic: String,
+    /// Headers of the message: a JSON object of texts, whole numbers, and true or false.
+    pub headers: String,
+    /// Body of the message.
+    pub body: String,
+}
+
+/// What waits to be announced, and what cannot be.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct AnnouncementCounts {
+    /// Announcements that no broker has confirmed yet.
+    pub waiting: u64,
+    /// Time at which the event of the first of these was recorded. `None` if none waits.
+    pub oldest: Option<Timestamp>,
+    /// Announcements that no broker takes, whenever they are sent.
+    pub unsendable: u64,
 }
 
 /// Content too large for an event. The event names it by digest.

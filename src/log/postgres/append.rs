@@ -91,6 +91,7 @@ impl PostgresLog {
         retry(&mut tx, &commit.retried).await?;
         settle(&mut tx, &commit.settled).await?;
         insert_commands(&mut tx, &commit.commands).await?;
+        super::announcements::insert(&mut tx, &commit.announcements).await?;
         insert_persons(&mut tx, &commit.persons).await?;
         if let Some(last) = commit.records.last() {
             let channel = super::tail::CHANNEL;

@@ -5,6 +5,7 @@
 //! sequence would allow that, because it assigns numbers before the commit.) Events are written by
 //! `COPY`, other batches by `UNNEST`. Payloads are bytes, never jsonb, which would reorder keys.
 
+mod announcements;
 mod append;
 mod copy;
 mod erase;

@@ -107,6 +107,7 @@ impl SqliteLog {
         retry(&mut tx, &commit.retried).await?;
         settle(&mut tx, &commit.settled).await?;
         insert_commands(&mut tx, &commit.commands).await?;
+        super::announcements::insert(&mut tx, &commit.announcements).await?;
         insert_persons(&mut tx, &commit.persons).await?;
         self.finish(tx, "append").await?;
         self.inner.words.add(words.new);

@@ -4,6 +4,7 @@
 //! may read and write, too, and the busy timeout limits how long this one waits for them.
 //! Statements are constants, and the contract test runs every one.
 
+mod announcements;
 mod append;
 mod erase;
 mod inbox;

@@ -1,0 +1,109 @@
+//! The second outbox: what is said on a bus about events.
+//!
+//! An announcement is a row that is added in the commit of its event. The sender takes the first
+//! waiting row of each subject, so the rows of one subject leave in their order. A row that the
+//! broker does not take holds back those behind it of the same subject, and no others.
+
+use std::collections::HashSet;
+use std::future::Future;
+
+use super::error::{ReadError, StoreError};
+use super::rows::{sequence, unsigned};
+use super::types::{Announcement, AnnouncementCounts};
+use crate::event::CommandId;
+use crate::model::Timestamp;
+
+/// The announcements of a log. Every method is all or nothing.
+pub trait Announcements {
+    /// Returns announcements that wait, in the order in which they were appended, at most `limit`:
+    /// of each subject only the first one. Cost: proportional to what waits.
+    ///
+    /// # Errors
+    /// Returns [`ReadError`] if the database cannot be read.
+    fn next_announcements(&self, limit: usize) -> impl Future<Output = Result<Vec<Announcement>, ReadError>> + Send;
+
+    /// Notes that the broker has confirmed announcements, by id, and returns how many were waiting.
+    ///
+    /// # Errors
+    /// Returns [`StoreError`] if the database cannot be changed.
+    fn mark_announced(&self, ids: &[String]) -> impl Future<Output = Result<u64, StoreError>> + Send;
+
+    /// Sets a waiting announcement aside that can never be sent, with the reason. The next one of
+    /// its subject may leave then.
+    ///
+    /// # Errors
+    /// Returns [`StoreError`] if the database cannot be changed.
+    fn mark_unsendable(&self, id: &str, reason: &str) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Returns how much waits. Cost: proportional to what waits.
+    ///
+    /// # Errors
+    /// Returns [`ReadError`] if the database cannot be read.
+    fn announcement_counts(&self) -> impl Future<Output = Result<AnnouncementCounts, ReadError>> + Send;
+
+    /// Returns all announcements, sent or not, numbered in the order in which they were appended.
+    /// The list begins after number `after` (0: with the first) and has at most `limit` entries.
+    ///
+    /// # Errors
+    /// Returns [`ReadError`] if the database cannot be read.
+    fn announcements(
+        &self,
+        after: u64,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<(u64, Announcement)>, ReadError>> + Send;
+
+    /// Returns the subjects that have an announcement, sent or not. Cost: looks at all of them.
+    ///
+    /// # Errors
+    /// Returns [`ReadError`] if the database cannot be read.
+    fn announced_subjects(&self) -> impl Future<Output = Result<HashSet<String>, ReadError>> + Send;
+}
+
+/// Returns the id of the announcement of an event under a topic, in the form of a UUID (RFC 9562,
+/// version 8: 122 bits of a hash). No other log, event or topic has the same, so a receiver may drop
+/// what it knows.
+pub fn id_of(event: &CommandId, topic: &str) -> String {
+    let hash = blake3::hash(format!("announcement\0{event}\0{topic}").as_bytes());
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&hash.as_bytes()[..16]);
+    bytes[6] = bytes[6] & 0x0f | 0x80;
+    bytes[8] = bytes[8] & 0x3f | 0x80;
+    let parts = [&bytes[..4], &bytes[4..6], &bytes[6..8], &bytes[8..10], &bytes[10..]];
+    parts.map(hex::encode).join("-")
+}
+
+/// Number, id, sequence, subject, time, topic, headers and body.
+pub(super) type AnnouncementRow = (i64, String, i64, String, i64, String, String, String);
+
+/// Converts a row, and returns its number, too.
+pub(super) fn of_row(row: AnnouncementRow) -> Result<(u64, Announcement), ReadError> {
+    let (number, id, seq, subject, made_at, topic, headers, body) = row;
+    let Some(seq) = sequence(seq) else {
+        return Err(ReadError::Content { what: format!("announcement `{id}`: its event is not positive") });
+    };
+    let made_at = Timestamp(made_at);
+    Ok((unsigned(number), Announcement { id, seq, subject, made_at, topic, headers, body }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::ChainHash;
+    use crate::model::Seq;
+
+    #[test]
+    fn an_id_belongs_to_one_event_and_topic() {
+        let event = |log: &str, seq, hash| CommandId {
+            log: log.to_owned(),
+            seq: Seq::new(seq).unwrap(),
+            hash: ChainHash([hash; 32]),
+        };
+        let id = id_of(&event("a", 1, 2), "t");
+        assert_eq!(id, "f5b4e398-671a-8464-8a27-6a8188067d4f", "it never changes");
+        let others =
+            [(event("b", 1, 2), "t"), (event("a", 2, 2), "t"), (event("a", 1, 3), "t"), (event("a", 1, 2), "u")];
+        for (event, topic) in others {
+            assert_ne!(id_of(&event, topic), id);
+        }
+    }
+}
