@@ -1,5 +1,6 @@
 //! What every database must do: one test suite that runs for each.
 
+mod announcements;
 mod kept;
 mod queues;
 
@@ -10,6 +11,7 @@ use koschei::log::*;
 use koschei::model::{Class, Classified, PersonId};
 
 use crate::log_place::{Place, at, chain, commit, event, fill, on_both, seq};
+use announcements::{announcement, announcements};
 use kept::snapshots;
 use queues::{inbox_of_one_source, inbox_order_and_duplicates, inbox_pruning, inbox_retried, inbox_settling, outbox};
 
@@ -29,6 +31,7 @@ on_both!(
     commit_is_atomic,
     a_dropped_commit_is_whole_or_nothing,
     outbox,
+    announcements,
     attachments,
     subjects,
     times,
@@ -265,6 +268,7 @@ async fn commit_is_atomic(place: Place) {
         retried: Vec::new(),
         settled: vec![Settled { position: Position(1), disposition: Disposition::Done }],
         commands: vec![command(command_id)],
+        announcements: vec![announcement(1, "a")],
         attachments: vec![Attachment::new(b"verdicts".to_vec())],
         persons: vec![(PersonId::new("p-1"), person.to_owned())],
     };
@@ -272,6 +276,7 @@ async fn commit_is_atomic(place: Place) {
         assert_eq!(log.head().await.unwrap(), head);
         assert_eq!(log.read(head.seq, 1).await.unwrap(), []);
         assert_eq!(log.counts().await.unwrap().inbox_pending, 1);
+        assert_eq!(log.announcement_counts().await.unwrap().waiting, 0);
         assert_eq!(log.attachment(&Attachment::new(b"verdicts".to_vec()).digest).await.unwrap(), None);
     };
     // The last statement of the transaction fails: nothing of it is there.
@@ -296,6 +301,7 @@ async fn commit_is_atomic(place: Place) {
     assert_eq!(log.head().await.unwrap().seq, Some(seq(150)));
     assert_eq!(log.counts().await.unwrap().inbox_pending, 0);
     assert_eq!(log.counts().await.unwrap().outbox_pending, 2);
+    assert_eq!(log.announcement_counts().await.unwrap().waiting, 1);
     // Reads the whole chain. `verify` would report that no decision belongs to these commands.
     koschei::log::folding::from_start(&log, None, &mut |_| ()).await.unwrap();
 }
