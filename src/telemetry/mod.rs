@@ -5,9 +5,9 @@
 //! Metrics are counted per batch if possible. Nothing here is state: a restart begins at 0.
 //!
 //! There is one file per part: `pipeline` from message to log, `rules` for resolving and deciding,
-//! `hub` for requests to Koji, `rebuilds` for submissions, `causes` for what breaks packages,
-//! `snapshots` for those, `web` for pages, `loops` for whether
-//! every loop still runs. `grafana/koschei.json` shows all metrics,
+//! `announcements` for what is said on a bus, `hub` for requests to Koji, `rebuilds` for
+//! submissions, `causes` for what breaks packages, `snapshots` for those, `web` for pages, `loops`
+//! for whether every loop still runs. `grafana/koschei.json` shows all metrics,
 //! `deploy/prometheus/koschei.rules.yml` has alerts. A test runs every query of both in a real
 //! Prometheus.
 
@@ -19,6 +19,7 @@ use prometheus::{Encoder, Registry, TextEncoder};
 use crate::base::clock;
 use register::Register;
 
+mod announcements;
 mod causes;
 mod hub;
 mod loops;
@@ -30,6 +31,7 @@ mod rules;
 mod snapshots;
 mod web;
 
+pub use announcements::AnnouncementQueue;
 pub use hub::FileOutcome;
 pub use pipeline::QueueLengths;
 pub use rebuilds::Submission;
@@ -42,6 +44,7 @@ pub struct Metrics(Arc<Inner>);
 struct Inner {
     registry: Registry,
     pipeline: pipeline::Pipeline,
+    announcements: announcements::Announcements,
     rules: rules::Rules,
     hub: hub::HubMetrics,
     rebuilds: rebuilds::Rebuilds,
@@ -73,6 +76,7 @@ impl Metrics {
         start.set(clock::now().micros() / 1_000_000);
         Self(Arc::new(Inner {
             pipeline: pipeline::Pipeline::new(r),
+            announcements: announcements::Announcements::new(r),
             rules: rules::Rules::new(r),
             hub: hub::HubMetrics::new(r),
             rebuilds: rebuilds::Rebuilds::new(r),

@@ -12,8 +12,9 @@ use koschei::config::Config;
 use koschei::event::Source;
 use koschei::intake::recording;
 use koschei::log::EventLog;
+use koschei::message::koschei_messages;
 use koschei::model::{Class, Timestamp};
-use koschei::telemetry::{FileOutcome, Metrics, QueueLengths, Submission};
+use koschei::telemetry::{AnnouncementQueue, FileOutcome, Metrics, QueueLengths, Submission};
 use koschei::writer::Writer;
 use serde_json::Value;
 
@@ -88,6 +89,8 @@ pub(crate) async fn healthy(dir: &Path, metrics: &Metrics) -> koschei::log::AnyL
     metrics.submission(Submission::Submitted);
     metrics.loop_begins("look", Duration::from_secs(3_600), now);
     metrics.sent(3, 1);
+    metrics.announced(koschei_messages::PACKAGE);
+    metrics.announcements_waiting(AnnouncementQueue::default(), now);
     metrics.snapshot_at(log.head().await.unwrap().seq);
     metrics.snapshots_take(1_000_000);
     metrics.snapshot_held(0.1);
@@ -137,7 +140,7 @@ async fn every_query_of_dashboard_and_alerts_works() {
     }
 
     // Everything is well, so no alert is even pending.
-    prometheus.until("alerts evaluated", |p| p.alerts().len() == 17).await;
+    prometheus.until("alerts evaluated", |p| p.alerts().len() == 19).await;
     let active = |p: &Prometheus| -> Vec<String> {
         p.alerts().into_iter().filter(|(_, state)| state != "inactive").map(|(name, _)| name).collect()
     };
@@ -150,6 +153,8 @@ async fn every_query_of_dashboard_and_alerts_works() {
     let long_ago = Timestamp::from_secs(1_000_000_000);
     metrics.last_message(long_ago);
     metrics.waiting(QueueLengths { messages: 5_000, parked: 2, commands: 7 });
+    let stuck = AnnouncementQueue { waiting: 7, oldest: Some(long_ago), unsendable: 1 };
+    metrics.announcements_waiting(stuck, clock::now());
     metrics.look_pending(5_000);
     metrics.hub_up("primary", false);
     metrics.reconciled("primary", long_ago, 100_000, 0);
@@ -214,7 +219,7 @@ fn no_alert_fires_on_a_healthy_day_and_each_does_at_its_fault() {
     let (rules, faults) = (dir.join("koschei.rules.yml"), dir.join("tests/faults.test.yml"));
     let (rules, faults) = (std::fs::read_to_string(rules).unwrap(), std::fs::read_to_string(faults).unwrap());
     let (rules, faults) = (cut(&rules, alert), cut(&faults, case));
-    assert_eq!(rules.1.len(), 17);
+    assert_eq!(rules.1.len(), 19);
     for (left_out, _) in &rules.1 {
         std::fs::write(beside.path().join("koschei.rules.yml"), joined(&rules, alert, |n| n != *left_out)).unwrap();
         std::fs::write(beside.path().join("tests/faults.test.yml"), joined(&faults, case, |n| n == *left_out)).unwrap();
