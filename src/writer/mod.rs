@@ -11,6 +11,7 @@
 //!   sources.
 //! - `examining` asks libsolv what no decision waits for.
 //! - `ranking` says which updates are suspected of failed builds.
+//! - `announcing` says what others are told.
 //! - `adopting` takes the configuration into the log.
 //! - [`submission`] records the result of a command.
 //! - [`hearing`] handles what operators say.
@@ -19,6 +20,7 @@
 
 mod adopting;
 pub(crate) mod ahead;
+mod announcing;
 mod attached;
 pub mod consequences;
 mod content;
@@ -50,6 +52,7 @@ use tokio::sync::Notify;
 pub use consequences::HubAccess;
 pub use settings::Settings;
 
+use self::announcing::Told;
 use self::attached::ClosureCache;
 use self::examining::Unexamined;
 use self::overrides::Overrides;
@@ -114,6 +117,7 @@ pub struct Writer {
     /// What collections say of each other's updates.
     said: SaidByCollection,
     snapshots: Snapshots,
+    told: Told,
     /// Inbox position up to which operators' words were read.
     pub(crate) heard: Option<Position>,
 }
@@ -126,6 +130,12 @@ pub(crate) const LOOP_STALE: std::time::Duration = std::time::Duration::from_sec
 impl From<crate::log::Counts> for crate::telemetry::QueueLengths {
     fn from(counts: crate::log::Counts) -> Self {
         Self { messages: counts.inbox_pending, parked: counts.inbox_parked, commands: counts.outbox_pending }
+    }
+}
+
+impl From<crate::log::AnnouncementCounts> for crate::telemetry::AnnouncementQueue {
+    fn from(counts: crate::log::AnnouncementCounts) -> Self {
+        Self { waiting: counts.waiting, oldest: counts.oldest, unsendable: counts.unsendable }
     }
 }
 
@@ -179,6 +189,7 @@ impl Writer {
             ranked: HashMap::new(),
             said: SaidByCollection::default(),
             snapshots: Snapshots::default(),
+            told: Told::default(),
             heard: None,
         })
     }

@@ -39,6 +39,8 @@ pub struct Settings {
     pub spacing: Spacing,
     /// Further build options sent with rebuilds.
     pub build_opts: PerCollection<BuildOptions>,
+    /// Whether changes of state are announced. Only `serve` does that: a recording is of the past.
+    pub announces: bool,
 }
 
 impl Config {
@@ -71,6 +73,7 @@ impl Config {
                 .map(|h| Hub::new(&h.name))
                 .collect(),
             spacing: Spacing::default(),
+            announces: false,
             build_opts: PerCollection {
                 common: build_opts::merged(&self.build_opts, &toml::Table::new()),
                 own: self

@@ -208,6 +208,7 @@ impl Writer {
         let seq = Seq::after(self.state.seq);
         let record = Record::new(seq, self.now, &new, self.hash);
         self.hash = record.hash;
+        self.announce_event(&record, &new.event);
         self.commit.records.push(record);
         let envelope = Envelope {
             seq,
