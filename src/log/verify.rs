@@ -1,9 +1,11 @@
 //! Recomputes the whole hash chain, and reports where it first breaks.
 
+mod announced;
 mod outbox;
 
 use std::collections::BTreeSet;
 
+use self::announced::AnnouncedCheck;
 use self::outbox::OutboxCheck;
 use super::{EventLog, Head, PAGE_MAX, ReadError};
 use crate::event::{ChainHash, FactId, Record};
@@ -25,6 +27,8 @@ pub struct VerifyReport {
     pub attachments: u64,
     /// Number of commands in the outbox. Each was compared with the event that decided it.
     pub commands: u64,
+    /// Number of announcements. Each belongs to its event.
+    pub announcements: u64,
     /// Whether a trusted head was given and is in the log.
     pub head_trusted: bool,
 }
@@ -117,6 +121,7 @@ pub enum Damage {
 /// - the sequence is contiguous, the hash chain is intact, and recorded time does not go back
 /// - the attachments that events name are there
 /// - the outbox holds the commands that were decided
+/// - each announcement belongs to an event
 /// - no fact occurs twice
 /// - `trusted` (a head seen earlier) is in the log
 ///
@@ -136,7 +141,8 @@ pub async fn verify(
     let mut head = Head::EMPTY;
     let mut seen = BTreeSet::new();
     let mut facts = Vec::new();
-    let mut outbox = OutboxCheck::new(log.info().await.map_err(VerifyError::Read)?.log_id);
+    let log_id = log.info().await.map_err(VerifyError::Read)?.log_id;
+    let (mut outbox, mut announced) = (OutboxCheck::new(log_id.clone()), AnnouncedCheck::new(log_id));
     loop {
         let records = read(log, head.seq).await?;
         if records.is_empty() {
@@ -146,6 +152,7 @@ pub async fn verify(
             head = step(head, record, trusted)?;
             facts.extend(record.fact.map(|fact| (fact, record.seq)));
             outbox.step(log, record).await?;
+            announced.step(log, record).await?;
             if let Some(digest) = attachment_of(record)?
                 && !seen.contains(&digest)
             {
@@ -166,6 +173,7 @@ pub async fn verify(
         events: head.seq.map_or(0, Seq::get),
         attachments: seen.len() as u64,
         commands: outbox.finish(log).await?,
+        announcements: announced.finish(log).await?,
         head_trusted: trusted.is_some(),
     })
 }
