@@ -20,7 +20,7 @@ const ROOMS: [(&str, &str, &[&str]); 25] = [
         "policy, priority, eligibility, plan, why, faults, suspects, what a rebuild consists of",
         &["model", "event", "fold"],
     ),
-    ("message", "what a message of a bus says: its envelope, its times, the facts it claims", &["model", "event"]),
+    ("message", "what messages of a bus say: envelope, times, claimed facts; our own messages", &["model", "event"]),
     ("repodata", "rpm-md and modules, Koji's own lists, headers of source packages", &["model"]),
     ("resolve", "our own solver and libsolv, requirements by architecture, first causes", &["model", "repodata"]),
     (
@@ -58,7 +58,7 @@ const ROOMS: [(&str, &str, &[&str]); 25] = [
     ),
     (
         "writer",
-        "the one appender: facts, consequences, decisions and commands in one commit",
+        "the one appender: facts, consequences, decisions, commands and announcements in one commit",
         &[
             "model",
             "event",
@@ -94,7 +94,7 @@ const ROOMS: [(&str, &str, &[&str]); 25] = [
     ),
     (
         "intake",
-        "a recording or a stream into the inbox, commands out of the outbox",
+        "a recording or a stream into the inbox, commands and announcements out of the outbox",
         &["model", "fold", "message", "base", "telemetry", "log", "operator", "bus", "buildroot", "writer"],
     ),
     (
@@ -121,7 +121,7 @@ const ROOMS: [(&str, &str, &[&str]); 25] = [
     (
         "tools",
         "what is asked of a whole log: audit, what broke, which update broke it",
-        &["model", "event", "fold", "decide", "resolve", "log", "buildroot"],
+        &["model", "event", "fold", "decide", "message", "resolve", "log", "buildroot"],
     ),
     ("web", "pages over a log", &["model", "event", "fold", "decide", "view", "base", "telemetry", "log", "operator"]),
     (

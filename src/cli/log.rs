@@ -165,12 +165,16 @@ async fn verify(args: &VerifyArgs) -> Done {
             if args.json {
                 let report = serde_json::json!({
                     "ok": true, "events": r.events, "attachments": r.attachments, "commands": r.commands,
+                    "announcements": r.announcements,
                     "head": r.head.to_string(), "head_trusted": r.head_trusted,
                 });
                 writeln!(out, "{report}")?;
             } else {
                 writeln!(out, "{} events and {} attachments are unchanged", r.events, r.attachments)?;
                 writeln!(out, "{} commands match the events that decided them; no fact is stored twice", r.commands)?;
+                if r.announcements > 0 {
+                    writeln!(out, "{} announcements belong to their events", r.announcements)?;
+                }
                 writeln!(out, "head {}", r.head)?;
                 if r.head_trusted {
                     writeln!(out, "the log contains the trusted head")?;
@@ -217,6 +221,9 @@ async fn run_audit(args: &AuditArgs) -> Done {
             "{} events: {} evaluations, {} requests, {} judgements derived again, {} snapshots compared",
             audit.events, audit.evaluations, audit.requests, audit.judgements, audit.snapshots
         )?;
+        if audit.announcements > 0 {
+            writeln!(out, "{} announcements derived again", audit.announcements)?;
+        }
         for f in &audit.findings {
             let by = f.program.as_ref().map_or_else(String::new, |p| format!(" (written by {p})"));
             writeln!(out, "event {} {}{by}: {}", f.seq, f.kind, f.what)?;

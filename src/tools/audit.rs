@@ -1,7 +1,10 @@
 //! Derives every decision again from the log alone, and lists the differences.
 
+mod announced;
+
 use serde::Serialize;
 
+use self::announced::Announcements;
 use crate::decide::causes::{Elsewhere, RULES as RANKING, SaidByCollection, changed_mind};
 use crate::decide::eligibility::PASSIVE;
 use crate::decide::faults::RULES;
@@ -53,6 +56,8 @@ pub struct Audit {
     pub requests: u64,
     /// Number of outcomes and states derived again.
     pub judgements: u64,
+    /// Number of announcements derived again.
+    pub announcements: u64,
     /// Number of snapshots compared with the state that the log gives.
     pub snapshots: u64,
     /// The differences between the log and the rules.
@@ -106,7 +111,7 @@ impl Open {
     }
 }
 
-/// Derives every decision of a log again: evaluations, requests, outcomes, states. An evaluation is
+/// Derives every decision of a log again: evaluations, requests, outcomes, states, announcements. An evaluation is
 /// derived with the state, time, rules and load that it records. Compares every usable snapshot
 /// with the state that the log gives.
 ///
@@ -116,9 +121,11 @@ pub async fn audit(log: &impl EventLog, progress: &mut dyn FnMut(Seq)) -> Result
     let mut audit = Audit::default();
     let mut open: Option<Open> = None;
     let mut snapshots = folding::snapshots(log).await?;
+    let mut announcements = Announcements::read(log).await?;
     let state = folding::fold(log, None, progress, &mut |state, e| {
         compare(&mut audit, &mut snapshots, state);
         look(&mut audit, &mut open, state, e);
+        announcements.look(&mut audit, state, e);
     })
     .await?;
     compare(&mut audit, &mut snapshots, &state);

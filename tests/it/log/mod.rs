@@ -1,5 +1,6 @@
 //! The log in both databases: its contract, its checks, its troubles.
 
+pub(crate) mod announced;
 pub(crate) mod audit;
 pub(crate) mod blocks;
 pub(crate) mod contract;
