@@ -30,11 +30,13 @@ mod delivery;
 mod error;
 mod guard;
 mod look;
+mod publish;
 mod relay;
 mod settings;
 
 pub use error::AmqpError;
-pub use look::{BrokerSeen, QueueSeen, look};
+pub use look::{BrokerSeen, QueueSeen, look, look_at_exchange};
+pub use publish::{Outcome, Outgoing, PublishSettings, Publisher, Taken};
 pub use settings::{AmqpSettings, Binding, EXCHANGE, HEARTBEAT, PREFETCH, PREFETCH_MAX, QUEUE, Queue, TIMEOUT, Tls};
 
 use crate::base::backoff;

@@ -23,7 +23,7 @@ pub mod recording;
 pub mod sink;
 pub mod source;
 
-pub use amqp::{AmqpAck, AmqpError, AmqpSettings, AmqpSource};
+pub use amqp::{AmqpAck, AmqpError, AmqpSettings, AmqpSource, Outgoing, PublishSettings, Publisher, Taken};
 pub use fedora_messaging::{FedoraMessaging, FedoraMessagingError};
 pub use jetstream::{AckHandle, Connection, JetStreamError, JetStreamSource, Login, Server, SourceSettings};
 pub use recording::reading::Reading;

@@ -95,6 +95,8 @@ pub(super) enum Doing<'a> {
     Binding { queue: &'a str, exchange: &'a str, key: &'a str },
     /// Starting a consumer on the queue.
     Consuming { queue: &'a str },
+    /// Publishing to an exchange.
+    Publishing { exchange: &'a str },
     /// Any later operation. A refusal there does not count as final.
     Running(&'a str),
 }
@@ -107,6 +109,7 @@ impl Doing<'_> {
             Self::Declaring { queue, passive: true } => format!("look for queue {queue}"),
             Self::Binding { queue, exchange, key } => format!("bind queue {queue} to exchange {exchange} with {key}"),
             Self::Consuming { queue } => format!("ask for the messages of queue {queue}"),
+            Self::Publishing { exchange } => format!("publish to exchange {exchange}"),
             Self::Running(what) => (*what).to_owned(),
         }
     }
@@ -176,6 +179,14 @@ fn advice(doing: Doing<'_>, error: &lapin::Error) -> Option<(String, &'static st
         }
         (AMQPErrorKind::Soft(NOTFOUND), Doing::Binding { .. }) => {
             "the publishers create the exchange: check its name, and the virtual host in amqp_url"
+        }
+        (AMQPErrorKind::Soft(NOTFOUND), Doing::Publishing { .. }) => {
+            "the administrators of the broker create the exchange: check `exchange` in `[announce]`, and the virtual \
+                host in amqp_url"
+        }
+        (AMQPErrorKind::Soft(ACCESSREFUSED), Doing::Publishing { .. }) => {
+            "our user needs write permission for the exchange, and for topics with our `topic_prefix` (rabbitmqctl \
+                set_permissions, set_topic_permissions)"
         }
         (AMQPErrorKind::Soft(PRECONDITIONFAILED), Doing::Declaring { .. }) => {
             "the queue exists with other settings: use these settings, use the queue as it is (passive_declares = \

@@ -9,6 +9,7 @@ use tokio::time::timeout;
 
 use super::connect::connect;
 use super::error::{AmqpError, Doing};
+use super::publish::PublishSettings;
 use super::settings::{AmqpSettings, Plan};
 
 /// What we found at a broker.
@@ -48,6 +49,30 @@ pub async fn look(settings: &AmqpSettings) -> Result<BrokerSeen, AmqpError> {
     looked.unwrap_or_else(|elapsed| {
         Err(AmqpError::unavailable(Doing::Running("look at the queue"), &plan.shown, elapsed))
     })
+}
+
+/// Connects, logs in, and checks that the exchange to publish to exists. Returns the broker's address
+/// without user and password. Whether we may publish shows only when we do.
+///
+/// # Errors
+/// Fails like [`super::Publisher::publish`].
+pub async fn look_at_exchange(settings: &PublishSettings) -> Result<String, AmqpError> {
+    let plan = settings.amqp.plan()?;
+    let doing = Doing::Publishing { exchange: &settings.exchange };
+    let failed = |e| AmqpError::of(doing, &plan.shown, e);
+    let (connection, relay) = connect(&settings.amqp, &plan).await?;
+    let looking = async {
+        let options = ExchangeDeclareOptions { passive: true, ..ExchangeDeclareOptions::default() };
+        let (name, arguments) = (settings.exchange.as_str().into(), FieldTable::default());
+        let channel = connection.create_channel().await.map_err(failed)?;
+        channel.exchange_declare(name, ExchangeKind::Topic, options, arguments).await.map_err(failed)
+    };
+    let looked = timeout(settings.amqp.timeout, looking).await;
+    drop(connection);
+    drop(relay);
+    looked
+        .unwrap_or_else(|elapsed| Err(AmqpError::unavailable(doing, &plan.shown, elapsed)))
+        .map(|()| plan.shown.clone())
 }
 
 async fn seen(settings: &AmqpSettings, plan: &Plan, connection: &Connection) -> Result<BrokerSeen, AmqpError> {

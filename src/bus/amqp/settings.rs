@@ -234,7 +234,7 @@ impl Plan {
     }
 }
 
-fn bad(setting: &'static str, reason: impl Into<String>) -> AmqpError {
+pub(super) fn bad(setting: &'static str, reason: impl Into<String>) -> AmqpError {
     AmqpError::Settings { setting, reason: reason.into() }
 }
 
@@ -271,7 +271,7 @@ fn shown(uri: &AMQPUri) -> String {
     format!("{}://{host}:{}/{}", uri.scheme, uri.authority.port, uri.vhost.replace('/', "%2F"))
 }
 
-fn short(what: &'static str, text: &str) -> Result<ShortString, AmqpError> {
+pub(super) fn short(what: &'static str, text: &str) -> Result<ShortString, AmqpError> {
     ShortString::try_new(text)
         .map_err(|_| bad(what, format!("{} bytes long, AMQP allows {NAME_BYTES_MAX}", text.len())))
 }
