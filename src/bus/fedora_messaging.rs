@@ -34,16 +34,8 @@ pub const FILE_BYTES_MAX: u64 = 1 << 20;
 const URL: &str = "amqp://";
 
 /// Top-level settings that do not concern a consumer, or concern only a Python one.
-const OTHERS: [&str; 8] = [
-    "callback",
-    "consumer_config",
-    "exchanges",
-    "log_config",
-    "monitoring",
-    "publish_exchange",
-    "publish_priority",
-    "publisher",
-];
+const OTHERS: [&str; 7] =
+    ["callback", "consumer_config", "exchanges", "log_config", "monitoring", "publish_priority", "publisher"];
 
 /// Content of such a file.
 #[derive(Clone, Debug)]
@@ -53,6 +45,8 @@ pub struct FedoraMessaging {
     /// Prefix of the topics of messages that this client publishes. It does not apply to other
     /// publishers' topics, so no binding uses it.
     pub topic_prefix: String,
+    /// Exchange to which this client publishes.
+    pub publish_exchange: String,
     /// Settings that were ignored or may not work as intended. Full sentences for the operator.
     pub warnings: Vec<String>,
 }
@@ -125,16 +119,17 @@ impl FedoraMessaging {
         let mut amqp = AmqpSettings::new(url, "");
         let passive = read.truth(&top, "passive_declares")?.unwrap_or(false);
         let topic_prefix = read.text(&top, "topic_prefix")?.unwrap_or_default().to_owned();
+        let publish_exchange = read.text(&top, "publish_exchange")?.unwrap_or(EXCHANGE).to_owned();
         read.tls(&top, &mut amqp)?;
         read.client_properties(&top, &mut amqp)?;
         amqp.queue = read.queue(&top, queue, passive)?;
         amqp.bindings = read.bindings(&top, &amqp.queue.name)?;
         amqp.prefetch = read.prefetch(&top)?;
-        let known =
-            ["amqp_url", "passive_declares", "topic_prefix", "tls", "client_properties", "queues", "bindings", "qos"];
-        read.unknown(&top, &[known.as_slice(), OTHERS.as_slice()].concat());
+        let known = ["amqp_url", "passive_declares", "tls", "client_properties", "queues", "bindings", "qos"];
+        let publishing = ["topic_prefix", "publish_exchange"];
+        read.unknown(&top, &[known.as_slice(), publishing.as_slice(), OTHERS.as_slice()].concat());
         amqp.check().map_err(|e| e.to_string())?;
-        Ok(Self { amqp, topic_prefix, warnings: read.warnings })
+        Ok(Self { amqp, topic_prefix, publish_exchange, warnings: read.warnings })
     }
 }
 
@@ -386,6 +381,7 @@ mod tests {
             amqp_url = "amqp://koschei:secret@mq/"
             passive_declares = false
             topic_prefix = "org.example"
+            publish_exchange = "out"
             [queues.koschei]
             durable = true
             auto_delete = false
@@ -401,7 +397,7 @@ mod tests {
             routing_keys = ["c"]
             "#,
         );
-        assert_eq!(file.topic_prefix, "org.example");
+        assert_eq!((file.topic_prefix.as_str(), file.publish_exchange.as_str()), ("org.example", "out"));
         assert_eq!(file.amqp.queue.arguments["x-max-priority"].as_integer(), Some(10));
         let expected = Binding { exchange: "koji".into(), routing_keys: vec!["a.*".into(), "b.#".into()] };
         assert_eq!(file.amqp.bindings, [expected]);

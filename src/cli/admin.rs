@@ -144,7 +144,7 @@ pub(super) fn check_config(args: &CheckConfigArgs) -> Done {
     };
     // The output may be shown to others, so passwords in addresses are hidden.
     let addresses = config.hubs.iter_mut().flat_map(|h| [&mut h.server, &mut h.topurl, &mut h.weburl]);
-    for url in addresses.chain([&mut config.bus.amqp_url]).flatten() {
+    for url in addresses.chain([&mut config.bus.amqp_url, &mut config.announce.amqp_url]).flatten() {
         *url = crate::log::redacted(url);
     }
     let text = if args.json {

@@ -4,6 +4,7 @@
 //! Without a file, every tag that gets repositories becomes a collection, all its packages are
 //! tracked, and the service user is `koschei`.
 
+pub mod announce;
 pub(crate) mod build_opts;
 mod collection;
 pub mod hub;
@@ -20,6 +21,7 @@ use crate::message::CLOCK_TOLERANCE_SECS;
 use crate::model::arch::{ArchOverride, check_name};
 use crate::model::{Class, Classified, Hub};
 
+pub use announce::{AnnounceConfig, NoQueue};
 pub use collection::{BuildsOnConfig, CollectionConfig, PackageConfig};
 pub use hub::{AuthName, BusConfig, HubConfig, ServeConfig};
 pub use listen::listen_address;
@@ -121,6 +123,8 @@ pub struct Config {
     pub serve: ServeConfig,
     /// Where messages come from.
     pub bus: BusConfig,
+    /// Whether, where and how changes of state are announced.
+    pub announce: AnnounceConfig,
     /// The numbers that decisions use.
     pub policy: Policy,
     /// Hubs to work with. Without any, only `ingest` and `follow` are possible.
@@ -146,6 +150,7 @@ impl Default for Config {
             build_opts: toml::Table::new(),
             serve: ServeConfig::default(),
             bus: BusConfig::default(),
+            announce: AnnounceConfig::default(),
             policy: Policy::default(),
             hubs: Vec::new(),
             collections: Vec::new(),

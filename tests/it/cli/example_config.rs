@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use koschei::bus::amqp;
-use koschei::config::{BusConfig, CollectionConfig, Config, HubConfig, PackageConfig, ServeConfig};
+use koschei::config::{AnnounceConfig, BusConfig, CollectionConfig, Config, HubConfig, PackageConfig, ServeConfig};
 use koschei::decide::Policy;
 use koschei::koji::client::HubSettings;
 use serde_json::{Map, Value, json};
@@ -106,23 +106,26 @@ fn keys() -> BTreeMap<&'static str, Map<String, Value>> {
     policy["unclear_apart_secs"] = json!(usual.unclear_apart_secs);
     policy["unclear_retry_base_secs"] = json!(usual.unclear_retry_base_secs);
     let mut collection = sparse::<CollectionConfig>("name");
-    for table in ["serve", "bus", "policy", "hub", "collection"] {
+    for table in ["serve", "bus", "announce", "policy", "hub", "collection"] {
         assert!(top.remove(table).is_some(), "there is no [{table}] any more");
     }
     assert!(collection.remove("package").is_some());
     let (mut bus, mut hub) = (object(&BusConfig::default()), sparse::<HubConfig>("server"));
+    let mut announce = object(&AnnounceConfig::default());
     // Other code fills in these defaults.
     let usual = HubSettings::new("");
     let fill = |table: &mut Map<String, Value>, key: &str, default: Value| {
         assert_eq!(table.insert(key.to_owned(), default), Some(Value::Null), "{key}");
     };
     fill(&mut bus, "queue", json!(amqp::QUEUE));
+    fill(&mut announce, "exchange", json!(amqp::EXCHANGE));
     fill(&mut hub, "timeout_secs", json!(usual.request_timeout.as_secs()));
     fill(&mut hub, "requests_per_second", json!(usual.requests_per_second));
     BTreeMap::from([
         ("", top),
         ("serve", object(&ServeConfig::default())),
         ("bus", bus),
+        ("announce", announce),
         ("policy", policy),
         ("hub", hub),
         ("collection", collection),

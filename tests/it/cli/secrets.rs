@@ -56,6 +56,7 @@ fn no_line_of_a_configuration_is_repeated() {
         format!("[bus]\namqp_url = 'amqps://k:{SECRET}@mq"),
         format!("[bus]\namqp_url = 'amqps://k:{SECRET}@mq' x\n"),
         format!("[bus]\namqp_url = ['amqps://k:{SECRET}@mq']\n"),
+        format!("[announce]\namqp_url = ['amqps://k:{SECRET}@mq']\n"),
         format!("[serve]\nlisten = 'amqps://k:{SECRET}@mq'\n"),
         format!("[serve]\nrepos_kept = '{SECRET}'\n"),
         format!("[[hub]]\nserver = 'https://h/kojihub'\ntopurl = '/t'\nweburl = 'ftp://k:{SECRET}@h'\n"),
@@ -68,7 +69,8 @@ fn no_line_of_a_configuration_is_repeated() {
     }
     // The same holds if nothing is wrong.
     let whole = format!(
-        "[bus]\namqp_url = 'amqps://k:{SECRET}@mq/x'\n[[hub]]\nserver = 'https://k:{SECRET}@h/kojihub'\ntopurl = '/t'\n"
+        "[bus]\namqp_url = 'amqps://k:{SECRET}@mq/x'\n[announce]\namqp_url = 'amqps://k:{SECRET}@mq/x'\n[[hub]]\n\
+         server = 'https://k:{SECRET}@h/kojihub'\ntopurl = '/t'\n"
     );
     std::fs::write(&file, whole).unwrap();
     for json in [&[][..], &["--json"]] {
