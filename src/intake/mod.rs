@@ -1,12 +1,14 @@
-//! Takes messages from a bus into the inbox, and sends commands from the outbox.
+//! Takes messages from a bus into the inbox, and sends commands and announcements from the outbox.
 //!
 //! - [`recording`] feeds a recording to the writer.
 //! - [`stream`] follows a live stream without a hub.
 //! - [`receive`] puts messages of a bus into the inbox and acknowledges them once they are on disk.
 //! - [`delivery`] hands commands to a sink.
+//! - [`announcing`] publishes what is announced.
 //! - `late` looks again for repository content that was not there yet.
 //! - [`patience`] waits for services that do not answer.
 
+pub mod announcing;
 pub mod delivery;
 pub mod error;
 mod late;
