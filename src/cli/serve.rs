@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::{CliError, DbArgs, Done};
-use crate::bus::AmqpSettings;
+use crate::bus::{AmqpSettings, PublishSettings};
 use crate::config::Config;
 use crate::log::{self, AnyLog, EventLog, Options};
 use crate::service::live_hub::LiveHub;
@@ -44,6 +44,7 @@ pub(super) async fn run(args: &ServeArgs) -> Done {
     if let Some(bus) = &bus {
         bus.check().map_err(|e| CliError::Rejected(super::with_causes("use the bus", &e)))?;
     }
+    let announcing = bus::announcing(&config, bus.as_ref())?;
     config.policy.passive = args.passive.unwrap_or(config.policy.passive);
     if config.hubs.is_empty() {
         return Err(CliError::Rejected(format!(
@@ -55,7 +56,7 @@ pub(super) async fn run(args: &ServeArgs) -> Done {
     signals::stop_on_signals(stop.clone())?;
     let metrics = Metrics::new();
     let log = log::open(&args.db.db, &Options::default()).await?;
-    let served = Box::pin(serve(config, bus, &log, &metrics, &stop)).await;
+    let served = Box::pin(serve(config, (bus, announcing), &log, &metrics, &stop)).await;
     stop.cancel();
     log.close().await;
     served?;
@@ -98,7 +99,7 @@ async fn pages(
 
 async fn serve(
     config: Config,
-    bus: Option<AmqpSettings>,
+    (bus, announcing): (Option<AmqpSettings>, Option<PublishSettings>),
     log: &AnyLog,
     metrics: &Metrics,
     stop: &CancellationToken,
@@ -111,5 +112,5 @@ async fn serve(
     }
     pages(&config, &hubs, log, metrics, &readiness, stop, &mut tasks).await?;
     let (log, metrics, stop) = (log.clone(), metrics.clone(), stop.clone());
-    Ok(Start { config, hubs, bus, log, metrics, readiness, stop }.run(tasks).await?)
+    Ok(Start { config, hubs, bus, announcing, log, metrics, readiness, stop }.run(tasks).await?)
 }

@@ -21,7 +21,7 @@ use crate::hub::interest::{self, Hint, Interest};
 use crate::hub::to_writer::{Handed, Input, Outbox, Reply, Ticket, ToHub};
 use crate::hub::turns::Observed;
 use crate::intake::patience::Patience;
-use crate::log::{AnyLog, Disposition, EventLog, LogError, Pending, Position, Settled};
+use crate::log::{Announcements as _, AnyLog, Disposition, EventLog, LogError, Pending, Position, Settled};
 use crate::message::{Context, UNREADABLE};
 use crate::model::Hub;
 use crate::operator;
@@ -58,6 +58,8 @@ pub struct Service {
     pub inbox: watch::Receiver<u64>,
     /// Signals that the outbox may have something.
     pub outbox: Outbox,
+    /// Signals that something may have to be announced. `None` if nothing is announced.
+    pub announcements: Option<Outbox>,
     /// The metrics.
     pub metrics: Metrics,
     /// Readiness: we are not ready while the database is away.
@@ -166,6 +168,13 @@ impl Service {
             self.metrics.causes_of(writer.state());
             if counts.outbox_pending > 0 {
                 self.outbox.send_modify(|n| *n += 1);
+            }
+            if let Some(bell) = &self.announcements {
+                let counts = self.log.announcement_counts().await?;
+                self.metrics.announcements_waiting(counts.into(), clock::now());
+                if counts.waiting > 0 {
+                    bell.send_modify(|n| *n += 1);
+                }
             }
             // Other inputs wait for one step of this, so commands go to the hub first. If the hub
             // does not take them, this does not wait for it.

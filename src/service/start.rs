@@ -14,8 +14,8 @@ use super::{StartError, retention, systemd};
 use crate::buildroot::MakeResolver;
 use crate::buildroot::archive_resolver::ArchiveResolver;
 use crate::buildroot::per_hub::PerHubResolver;
-use crate::bus::{AmqpSettings, AmqpSource};
-use crate::config::Config;
+use crate::bus::{AmqpSettings, AmqpSource, PublishSettings, Publisher};
+use crate::config::{Config, NoQueue};
 use crate::event::Source;
 use crate::hub::interest::Interest;
 use crate::hub::poller::{Poller, Rhythm};
@@ -23,6 +23,7 @@ use crate::hub::repositories::Fetching;
 use crate::hub::store::Mirrored;
 use crate::hub::submitter::Submitter;
 use crate::hub::to_writer::{ToHub, ToWriter};
+use crate::intake::announcing::Announcer;
 use crate::intake::receive;
 use crate::log::{AnyLog, EventLog};
 use crate::telemetry::Metrics;
@@ -38,6 +39,8 @@ pub(crate) struct Start {
     pub(crate) hubs: Vec<LiveHub>,
     /// Where messages come from. `None`: only polling finds changes.
     pub(crate) bus: Option<AmqpSettings>,
+    /// Where changes of state are announced. `None`: nowhere.
+    pub(crate) announcing: Option<PublishSettings>,
     /// The log.
     pub(crate) log: AnyLog,
     /// Counters.
@@ -56,12 +59,13 @@ impl Start {
     /// Returns a rejected error if a collection names a target that no hub has, and an error of the log if the writer
     /// cannot go on.
     pub(crate) async fn run(self, mut tasks: JoinSet<()>) -> Result<(), StartError> {
-        let Self { mut config, hubs, bus, log, metrics, readiness, stop } = self;
+        let Self { mut config, hubs, bus, announcing, log, metrics, readiness, stop } = self;
         let (log, metrics, stop) = (&log, &metrics, &stop);
         tasks.spawn(retention::keep(log.clone(), config.raw_days, stop.clone()));
         tasks.spawn(systemd::watchdog(HEART, metrics.clone(), stop.clone()));
         live_hub::tags_of_targets(&mut config, &hubs, log, stop).await?;
         let mut settings = config.settings(Source::Hub);
+        settings.announces = announcing.is_some();
         settings.hubs = hubs.iter().filter(|h| h.can_submit()).map(|h| h.name.clone()).collect();
         let log_id = log.info().await?.log_id;
         let (writer, inputs) = ToWriter::channel();
@@ -77,6 +81,10 @@ impl Start {
         }
         drop(writer);
         listen(bus, log, inbox, reconnected, metrics, stop, &mut tasks);
+        let announcements = match announcing {
+            Some(to) => Some(announce(to, config.announce.no_queue, log, metrics, stop, &mut tasks)?),
+            None => None,
+        };
         let threads = std::thread::available_parallelism().map_or(1, Into::into);
         let (mode, percent, conflicts) = (settings.mode, settings.check_percent, settings.build_conflicts);
         let hubs = Arc::new(hubs);
@@ -107,6 +115,7 @@ impl Start {
             inputs,
             inbox: inbox_rung,
             outbox,
+            announcements,
             metrics: metrics.clone(),
             readiness: readiness.clone(),
             stop: stop.clone(),
@@ -157,6 +166,29 @@ fn listen(
         let Some(source) = connect(settings, &metrics, &stop).await else { return };
         receive::run(source, log, inbox, rang, metrics, stop).await;
     });
+}
+
+/// Starts to send announcements. Returns what wakes the sender up.
+fn announce(
+    to: PublishSettings,
+    no_queue: NoQueue,
+    log: &AnyLog,
+    metrics: &Metrics,
+    stop: &CancellationToken,
+    tasks: &mut JoinSet<()>,
+) -> Result<watch::Sender<u64>, StartError> {
+    let publisher = Publisher::new(to).map_err(|e| StartError::because("announce changes (`[announce]`)", &e))?;
+    let (bell, rung) = watch::channel(0);
+    let announcer = Announcer {
+        log: log.clone(),
+        publisher,
+        waits_for_queue: no_queue == NoQueue::Wait,
+        rung,
+        metrics: metrics.clone(),
+        stop: stop.clone(),
+    };
+    tasks.spawn(announcer.run());
+    Ok(bell)
 }
 
 /// Connects to the broker, and retries until it answers. Meanwhile polling finds changes. Returns

@@ -259,6 +259,7 @@ async fn a_brain_that_waits_for_its_database_is_alive() {
         inputs,
         inbox,
         outbox,
+        announcements: None,
         metrics: metrics.clone(),
         readiness: readiness.clone(),
         stop: stop.clone(),

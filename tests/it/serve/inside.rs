@@ -170,6 +170,7 @@ impl Inside {
             inputs,
             inbox: inbox_rung,
             outbox,
+            announcements: None,
             metrics,
             readiness: koschei::telemetry::probe::Readiness::default(),
             stop: stop.clone(),

@@ -80,6 +80,7 @@ async fn a_ticket_of_an_earlier_life_settles_nothing() {
         inputs,
         inbox,
         outbox: watch::channel(0).0,
+        announcements: None,
         metrics: Metrics::new(),
         readiness: Readiness::default(),
         stop: stop.clone(),

@@ -145,6 +145,7 @@ async fn the_service_leaves_snapshots_behind() {
         inputs,
         inbox,
         outbox: watch::channel(0).0,
+        announcements: None,
         metrics: metrics.clone(),
         readiness: Readiness::default(),
         stop: stop.clone(),
