@@ -258,6 +258,9 @@ pub(super) async fn run(args: &DoctorArgs) -> Done {
     }
     if let Some(config) = &config {
         doctor.check("bus", None, place::bus(&config.bus, doctor.limit)).await;
+        if config.announce.enabled {
+            doctor.check("announcements", None, place::announcing(config, doctor.limit)).await;
+        }
         doctor.check("pages", None, place::pages(config.serve.listen)).await;
     }
     doctor.end()

@@ -10,7 +10,7 @@ use rustix::fs::Access;
 use super::{Verdict, on_thread};
 use crate::base::clock;
 use crate::bus::amqp;
-use crate::config::{BusConfig, ServeConfig};
+use crate::config::{BusConfig, Config, ServeConfig};
 use crate::decide::arches::absent;
 use crate::log::{self, AnyLog, EventLog, MIGRATIONS, OpenError, Options};
 use crate::model::causes::with_causes;
@@ -195,6 +195,26 @@ pub(super) async fn bus(config: &BusConfig, limit: Duration) -> Verdict {
             "check `amqp_url`, name resolution and firewalls; until the broker answers, changes are found by polling",
         ),
         Err(e) => Verdict::error_of(&e, "correct `[bus]`, or ask the administrators of the broker"),
+    }
+}
+
+/// Checks whether changes can be announced.
+pub(super) async fn announcing(config: &Config, limit: Duration) -> Verdict {
+    const ADVICE: &str = "correct `[announce]`, or ask the administrators of the broker";
+    let settings = bus::settings(&config.bus).and_then(|bus| bus::announcing(config, bus.as_ref()));
+    let mut settings = match settings {
+        Ok(Some(settings)) => settings,
+        Ok(None) => return Verdict::ok("nothing is announced"),
+        Err(e) => return Verdict::error_of(&e, ADVICE),
+    };
+    settings.amqp.timeout = settings.amqp.timeout.min(limit);
+    match amqp::look_at_exchange(&settings).await {
+        Ok(url) => Verdict::ok(format!("{url}: exchange {} exists", settings.exchange)),
+        Err(e @ amqp::AmqpError::Unavailable { .. }) => Verdict::error_of(
+            &e,
+            "check `amqp_url`, name resolution and firewalls; until the broker answers, announcements wait",
+        ),
+        Err(e) => Verdict::error_of(&e, ADVICE),
     }
 }
 

@@ -434,3 +434,21 @@ fn a_broker_that_is_not_there() {
     let named = format!("[bus]\nfedora_messaging = \"{}\"\n", file.display());
     asked(&live, &live.db, |text| format!("{text}\n{named}")).failed("bus", "this.toml");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_changes_are_announced() {
+    let live = place();
+    let server = RabbitServer::shared().await;
+    let announce = |line: &str| {
+        let text = format!("[announce]\nenabled = true\namqp_url = \"{}\"\n{line}\n", server.url());
+        asked(&live, &live.db, move |before| format!("{before}\n{text}"))
+    };
+    let said = announce("");
+    assert_eq!(said.status("announcements"), "ok", "{:#}", said.out);
+    assert!(said.of("announcements").1.contains("exchange amq.topic exists"), "{:#}", said.out);
+    announce("exchange = 'nowhere'").failed("announcements", "check `exchange` in `[announce]`");
+    announce("topic_prefix = 'org.'").failed("announcements", "topic_prefix");
+    announce("cert = 'c.pem'").failed("announcements", "`cert` and `key` go together");
+    let nothing = |before: String| format!("{before}\n[announce]\nenabled = true\n");
+    asked(&live, &live.db, nothing).failed("announcements", "give the broker's address");
+}
