@@ -65,7 +65,7 @@ for part in "$@"; do
             need 'command -v kinit' krb5-user krb5-workstation
             need 'command -v openssl' openssl openssl
             need 'python3 -c "import venv, ensurepip"' python3-venv python3
-            # The official koji client comes from PyPI; pip compiles its module for GSSAPI.
+            # The official koji client and Fedora Messaging come from PyPI; pip compiles the module for GSSAPI.
             need "python3 -c 'import os, sysconfig; assert os.path.exists(sysconfig.get_path(\"include\") + \"/Python.h\")'" python3-dev python3-devel
             ;;
         *)
@@ -104,7 +104,7 @@ case " $* " in
     *" test "*)
         venv=${CARGO_TARGET_DIR:-target}/koji-client
         if ! cmp -s tests/requirements.txt "$venv/requirements.txt"; then
-            echo "Installing the koji client into $venv"
+            echo "Installing the koji client and Fedora Messaging into $venv"
             rm -rf "$venv"
             python3 -m venv "$venv"
             "$venv/bin/pip" install --quiet --disable-pip-version-check --requirement tests/requirements.txt

@@ -12,7 +12,7 @@ make demo
 grep -q '"command":"rebuild"' demo/commands.jsonl
 said "install step for testing"
 deploy/install-deps.sh build test
-target/koji-client/bin/python -c 'import gssapi, koji'
+target/koji-client/bin/python -c 'import gssapi, koji, koschei_messages'
 
 # One start of every server the tests need, each asked something it can only answer when it runs.
 work=$(mktemp -d)

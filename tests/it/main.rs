@@ -19,5 +19,5 @@ mod writer;
 
 use support::{
     feed, files_server, koji_stub, live, log_place, nats_server, prometheus_server, rabbitmq_server, recorded, servers,
-    story, tiny, web_site,
+    story, subscriber, tiny, web_site,
 };

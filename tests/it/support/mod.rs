@@ -11,5 +11,6 @@ pub(crate) mod rabbitmq_server;
 pub(crate) mod recorded;
 pub(crate) mod servers;
 pub(crate) mod story;
+pub(crate) mod subscriber;
 pub(crate) mod tiny;
 pub(crate) mod web_site;

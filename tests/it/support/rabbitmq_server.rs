@@ -107,10 +107,15 @@ impl RabbitServer {
     /// Starts a separate server, and waits until it accepts connections. Fails the test if it does
     /// not start.
     pub(crate) async fn start() -> Self {
+        Self::start_with("").await
+    }
+
+    /// Like [`RabbitServer::start`], with a further line of the configuration.
+    pub(crate) async fn start_with(line: &str) -> Self {
         let dir = tempfile::Builder::new().prefix("koschei-rabbitmq-").tempdir().unwrap().keep();
         let [port, tls_port, epmd, distribution] = [(); 4].map(|()| ports::free());
         certificates(&dir);
-        configure(&dir, port, tls_port);
+        configure(&dir, port, tls_port, line);
         let mut shell = Command::new("/bin/sh")
             .args(["-c", SHELL, "sh"])
             .args([&dir, &program()])
@@ -358,7 +363,7 @@ pub(crate) fn properties(line: &Value) -> BasicProperties {
     properties
 }
 
-fn configure(dir: &Path, port: u16, tls_port: u16) {
+fn configure(dir: &Path, port: u16, tls_port: u16, line: &str) {
     let at = |name: &str| dir.join(name).display().to_string();
     let (ca, certificate, key, definitions) =
         (at("ca.pem"), at("server.pem"), at("server.key"), at("definitions.json"));
@@ -374,7 +379,7 @@ fn configure(dir: &Path, port: u16, tls_port: u16) {
          auth_mechanisms.1 = PLAIN
          auth_mechanisms.2 = EXTERNAL
          disk_free_limit.absolute = 1MB
-         load_definitions = {definitions}\n"
+         load_definitions = {definitions}\n{line}\n"
     );
     std::fs::write(dir.join("rabbitmq.conf"), configuration).unwrap();
     std::fs::write(dir.join("plugins"), "[rabbitmq_auth_mechanism_ssl].\n").unwrap();
