@@ -1,5 +1,6 @@
 //! `koschei serve` against the test hub.
 
+pub(crate) mod announced;
 pub(crate) mod behaviours;
 pub(crate) mod budget;
 pub(crate) mod bus;

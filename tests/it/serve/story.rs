@@ -21,6 +21,7 @@ use sqlx::{Connection, Executor, SqliteConnection};
 
 use crate::hub::{Inherit, Lie, Outcome as Ends, Tx, V, World};
 use crate::live::PATIENCE;
+use crate::serve::announced::{all_are_sent, hears_what_the_log_says};
 use crate::serve::bus::{Carrier, Counts, Mood};
 use crate::serve::facts::{of_tables, primary};
 use teller::{APPS, LIBS, MAX, Story, all, app, app_name, apps_of, is_scratch, most_at_once};
@@ -44,6 +45,7 @@ async fn a_year_with_a_hub() {
     a_target_moves(&mut story).await;
     a_target_goes(&mut story).await;
     one_fact_less(&mut story).await;
+    all_are_sent(&story.live).await;
     story.live.stop();
     drop(story.builders.take());
     story.counts.push(story.carrier.take().unwrap().stop().await);
@@ -55,6 +57,13 @@ async fn a_year_with_a_hub() {
     assert!(bound < ours.iter().filter(|t| t.repo.is_none()).map(|t| t.id).nth(MAX), "{bound:?} was bound long after");
     assert_eq!(story.live.said().matches("does not allow rebuilds bound to repositories").count(), 1);
     let total = |of: fn(&Counts) -> usize| story.counts.iter().map(of).sum::<usize>();
+    // Subscribers heard every change of the year, in order.
+    let (changes, twice) = hears_what_the_log_says(&story.rabbit, "heard", &story.live).await;
+    println!(
+        "{} messages about {} subjects; {twice} came twice",
+        changes.values().map(Vec::len).sum::<usize>(),
+        changes.len()
+    );
     assert!(total(|c| c.lost) > 0 && total(|c| c.doubled) > 0 && total(|c| c.delayed) > 0 && total(|c| c.invented) > 0);
 }
 

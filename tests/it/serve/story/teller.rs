@@ -15,8 +15,10 @@ use koschei::model::{Outcome, PackageState, Seq};
 use crate::hub::{Contents, Hub, NewBuild, NewWorld, RootFor, V, World};
 use crate::live::{Follower, Live, PATIENCE};
 use crate::rabbitmq_server::RabbitServer;
+use crate::serve::announced::table;
 use crate::serve::bus::{Carrier, Counts, Mood};
 use crate::serve::facts::differences;
+use crate::subscriber::subscribe;
 
 pub(super) const ARCHES: [&str; 2] = ["x86_64", "aarch64"];
 /// Number of libraries. Each other package needs one of them.
@@ -141,7 +143,8 @@ impl Story {
     pub(super) async fn begin() -> Self {
         let rabbit = RabbitServer::start().await;
         let mut live = Live::new();
-        live.tables = tables(&rabbit.url());
+        subscribe(&rabbit, "announced", "heard", &["#.koschei.#"], None).await;
+        live.tables = table("announced", &rabbit.url()) + &tables(&rabbit.url());
         // Koji's default: only administrators bind builds to repositories.
         live.hub.settings(|s| s.may_use_repo_id = false);
         seed(&live.hub);
