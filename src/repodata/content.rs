@@ -317,10 +317,8 @@ impl RepoContent {
 
     /// Makes empty content with room.
     pub(super) fn with_room(packages: usize, dependencies: usize) -> Self {
-        let mut content = Self::default();
-        content.packages.reserve_exact(packages);
-        content.deps = Distinct::Listed(Vec::with_capacity(dependencies));
-        content
+        let deps = Distinct::Listed(Vec::with_capacity(dependencies));
+        Self { packages: Vec::with_capacity(packages), deps, ..Self::default() }
     }
 
     pub(super) fn push(&mut self, package: Package) {
@@ -337,7 +335,10 @@ impl RepoContent {
     pub(super) fn append(&mut self, part: Self) -> Option<()> {
         let mut numbers = Vec::with_capacity(part.dependencies().len());
         self.oddities.append(part.oddities);
-        let mut number = |dependency| Some(numbers.push(self.intern(dependency)?));
+        let mut number = |dependency| {
+            numbers.push(self.intern(dependency)?);
+            Some(())
+        };
         match part.deps {
             Distinct::Listed(list) => list.into_iter().try_for_each(&mut number)?,
             Distinct::Indexed(set) => set.into_iter().try_for_each(&mut number)?,

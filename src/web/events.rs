@@ -93,10 +93,10 @@ pub(super) async fn newest(
 ) -> Result<Vec<Arc<Record>>, Refusal> {
     let mut all: Vec<Arc<Record>> = Vec::new();
     for subject in subjects {
-        let read = async {
+        let read = Box::pin(async {
             let found = trail::newest(&site.log, subject, before, limit).await?;
             Ok::<_, LogError>(found.into_iter().map(Arc::new).collect::<Vec<_>>())
-        };
+        });
         match before {
             Some(before) => all.extend(site.trails.get(subject, before, limit, read).await?.iter().cloned()),
             // The end of the log is another one each time.

@@ -20,9 +20,12 @@ const LARGE: usize = 128 << 10;
 /// What was asked: the subject, the event before which all others are, and how many at most.
 type Asked = (String, Seq, usize);
 
+/// An answer, once somebody has read it.
+type Answer<T> = Arc<OnceCell<Arc<T>>>;
+
 /// Answers of the log. Pages that ask the same at the same time wait for one answer.
 #[derive(Debug)]
-pub(super) struct KeptTrail<T>(Arc<Mutex<FxHashMap<Asked, Arc<OnceCell<Arc<T>>>>>>);
+pub(super) struct KeptTrail<T>(Arc<Mutex<FxHashMap<Asked, Answer<T>>>>);
 
 impl<T> Clone for KeptTrail<T> {
     fn clone(&self) -> Self {
@@ -55,7 +58,7 @@ impl Size for Vec<WithCauses> {
 }
 
 impl<T: Size> KeptTrail<T> {
-    fn known(&self) -> MutexGuard<'_, FxHashMap<Asked, Arc<OnceCell<Arc<T>>>>> {
+    fn known(&self) -> MutexGuard<'_, FxHashMap<Asked, Answer<T>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

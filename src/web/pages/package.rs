@@ -67,7 +67,7 @@ pub(super) async fn show(
         let as_of = seen.as_of;
         if asked.json {
             let subject = seen.answer.subject();
-            let read = trail::newest_with_causes(&site.log, &subject, as_of.seq, answer::STEPS);
+            let read = Box::pin(trail::newest_with_causes(&site.log, &subject, as_of.seq, answer::STEPS));
             let events = match as_of.seq {
                 Some(seq) => site.trails_with_causes.get(&subject, seq.next(), answer::STEPS, read).await?,
                 None => read.await.map(Arc::new)?,
