@@ -44,11 +44,11 @@ impl Generator {
                 packages.push(p);
             }
         }
-        for a in 0..ARCHES.len() {
+        for (a, arch) in ARCHES.into_iter().enumerate() {
             let (_, moves, changes) = mix::RESOLUTIONS[pair + a];
             let turns = usize::try_from((self.lag("package_state_changed") / 2).clamp(0, 8)).unwrap_or(0);
             self.resolved(c, a, repo, &packages, (moves, changes), turns);
-            self.updates_arrived(c, ARCHES[a], repo);
+            self.updates_arrived(c, arch, repo);
         }
         self.announce(repo.1);
         self.evaluate(Trigger::RepoResolved, repo.1);
