@@ -46,7 +46,7 @@ impl Default for Rest {
     }
 }
 
-/// Properties of a dependency's name.
+/// What the rules ask of a dependency's text.
 #[derive(Clone, Copy, Default)]
 struct NameTraits {
     /// It is in parentheses and has no relation.
@@ -64,8 +64,7 @@ pub(super) struct Builder<'u> {
     pub(super) dep_sets: Vec<SetId>,
     pub(super) traits: Vec<Traits>,
     pub(super) dead: Vec<bool>,
-    /// Properties of each dependency that a package has. There are fewer than there are mentions of
-    /// them.
+    /// By [`DepId`]. A text is read once, not once for each package that has the dependency.
     named: Vec<NameTraits>,
     pub(super) drafts: Vec<Draft>,
     pub(super) literals: Rows<Literal>,

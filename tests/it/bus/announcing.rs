@@ -8,7 +8,7 @@ use koschei::event::{CollectionSettings, CollectionStateChanged, Event, PackageS
 use koschei::intake::announcing::Announcer;
 use koschei::log::{Announcement, Announcements, AnyLog, Commit, EventLog};
 use koschei::message::koschei_messages::{COLLECTION, PACKAGE, announced};
-use koschei::model::{BuildrootState, Class, Classified, Hub, PackageState, RepoId};
+use koschei::model::{BuildrootState, Class, Classified, PackageState, RepoId};
 use koschei::telemetry::Metrics;
 use lapin::options::QueuePurgeOptions;
 use rand::rngs::StdRng;
@@ -21,6 +21,7 @@ use crate::feed::scale;
 use crate::live::PATIENCE;
 use crate::log_place::{Place, at, seq};
 use crate::rabbitmq_server::{RabbitServer, unique};
+use crate::story;
 use crate::subscriber::{Heard, heard, subscribe};
 
 const PREFIX: &str = "org.example.test";
@@ -31,36 +32,14 @@ fn settings(url: &str, exchange: &str) -> PublishSettings {
 
 /// Makes the `n`th announcement, about a package, or about the collection if it is empty.
 fn announcement(n: u64, package: &str) -> Announcement {
-    let settings = CollectionSettings {
-        display_name: format!("Fedora {n}"),
-        hub: Hub::new("primary"),
-        target: "f99".into(),
-        build_tag: "f99-build".into(),
-        dest_tag: "f99".into(),
-        build_group: "build".into(),
-        coefficient: 1000,
-        arches: Vec::new(),
-        track_all: true,
-        max_builds: None,
-        found: false,
-        builds_on: None,
-    };
+    let settings = CollectionSettings { display_name: format!("Fedora {n}"), ..story::settings("f99") };
     let (even, repo_id) = (n.is_multiple_of(2), RepoId(i64::try_from(n).unwrap()));
     let event: Event = match (package, even) {
-        ("", true) => CollectionStateChanged {
-            collection: "f99".into(),
-            old: BuildrootState::Unresolved,
-            new: BuildrootState::Ok,
-            repo_id,
+        ("", even) => {
+            let states = [BuildrootState::Unresolved, BuildrootState::Ok];
+            let (old, new) = if even { (states[0], states[1]) } else { (states[1], states[0]) };
+            CollectionStateChanged { collection: "f99".into(), old, new, repo_id }.into()
         }
-        .into(),
-        ("", false) => CollectionStateChanged {
-            collection: "f99".into(),
-            old: BuildrootState::Ok,
-            new: BuildrootState::Unresolved,
-            repo_id,
-        }
-        .into(),
         (_, even) => {
             let states = [PackageState::Failing, PackageState::Ok];
             let (old, new) = if even { (states[0], states[1]) } else { (states[1], states[0]) };
