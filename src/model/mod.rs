@@ -3,6 +3,7 @@
 //! Nothing here does input or output, reads a clock or draws a random number. Koji's wire numbers
 //! are converted where data enters the program ([`koji`]) and never compared raw.
 
+pub mod address;
 pub mod arch;
 pub mod causes;
 pub mod class;

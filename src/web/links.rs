@@ -1,8 +1,8 @@
 //! Addresses of our own pages and of Koji's.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
+pub(super) use crate::model::address::{cause, collection, encoded, package};
 pub use crate::model::weburl::BadWebUrl;
 use crate::model::{BuildId, Hub, RepoId, Seq, TaskId, weburl};
 
@@ -45,31 +45,6 @@ impl KojiLinks {
     pub(super) fn repo(&self, hub: &Hub, repo: RepoId) -> Option<String> {
         self.at(hub, "repoinfo?repoID", repo.0)
     }
-}
-
-/// Encodes text for a path or a query (RFC 3986). Only unreserved characters stay.
-pub(super) fn encoded(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => out.push(char::from(byte)),
-            // Writing into a string cannot fail.
-            _ => drop(write!(out, "%{byte:02X}")),
-        }
-    }
-    out
-}
-
-pub(super) fn package(collection: &str, package: &str) -> String {
-    format!("/package/{}?collection={}", encoded(package), encoded(collection))
-}
-
-pub(super) fn collection(name: &str) -> String {
-    format!("/collection/{}", encoded(name))
-}
-
-pub(super) fn cause(id: &str) -> String {
-    format!("/cause/{}", encoded(id))
 }
 
 pub(super) fn update(nvr: &str) -> String {
