@@ -110,5 +110,16 @@ case " $* " in
             "$venv/bin/pip" install --quiet --disable-pip-version-check --requirement tests/requirements.txt
             cp tests/requirements.txt "$venv/requirements.txt"
         fi
+        # Our own package of message classes. Tests use its code from here; installed, it has the entry points.
+        own=deploy/koschei-messages-ng
+        if ! cmp -s "$own/pyproject.toml" "$venv/koschei-messages-ng.toml"; then
+            # pip would build in the source tree.
+            copy=$(mktemp -d)
+            cp -r "$own" "$copy/"
+            "$venv/bin/pip" install --quiet --disable-pip-version-check --no-build-isolation --no-deps --force-reinstall \
+                "$copy/koschei-messages-ng"
+            rm -rf "$copy"
+            cp "$own/pyproject.toml" "$venv/koschei-messages-ng.toml"
+        fi
         ;;
 esac

@@ -9,3 +9,4 @@ pub(crate) mod follow_trouble;
 pub(crate) mod jetstream;
 pub(crate) mod listening;
 pub(crate) mod nats_trouble;
+pub(crate) mod python_package;
