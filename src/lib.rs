@@ -33,6 +33,7 @@
 //!
 //! ARCHITECTURE.md lists which room may use which, and `tests/tidy.rs` checks it.
 
+pub mod announce;
 pub mod base;
 pub mod buildroot;
 pub mod bus;

@@ -204,6 +204,7 @@ impl Config {
                 self.clock_tolerance_secs
             ));
         }
+        self.announce.check()?;
         if self.raw_days > RAW_DAYS_MAX {
             return Err(format!(
                 "`raw_days` is {}, but must be at most {RAW_DAYS_MAX} (a hundred years)",

@@ -4,14 +4,13 @@
 //! waiting row of each subject, so the rows of one subject leave in their order. A row that the
 //! broker does not take holds back those behind it of the same subject, and no others.
 
-use std::collections::HashSet;
 use std::future::Future;
 
 use super::error::{ReadError, StoreError};
 use super::rows::{sequence, unsigned};
-use super::types::{Announcement, AnnouncementCounts};
+use super::types::{Announcement, AnnouncementCounts, HeldChange, SaidBefore};
 use crate::event::CommandId;
-use crate::model::Timestamp;
+use crate::model::{PersonId, Seq, Timestamp};
 
 /// The announcements of a log. Every method is all or nothing.
 pub trait Announcements {
@@ -41,29 +40,52 @@ pub trait Announcements {
     /// Returns [`ReadError`] if the database cannot be read.
     fn announcement_counts(&self) -> impl Future<Output = Result<AnnouncementCounts, ReadError>> + Send;
 
-    /// Returns all announcements, sent or not, numbered in the order in which they were appended.
-    /// The list begins after number `after` (0: with the first) and has at most `limit` entries.
+    /// Returns all announcements, sent or not, in the order of their events, those of one event in
+    /// the order in which they were appended. Each has the number of its row. The list begins after
+    /// an event and a number, and has at most `limit` entries.
     ///
     /// # Errors
     /// Returns [`ReadError`] if the database cannot be read.
     fn announcements(
         &self,
-        after: u64,
+        after: Option<(Seq, u64)>,
         limit: usize,
     ) -> impl Future<Output = Result<Vec<(u64, Announcement)>, ReadError>> + Send;
 
-    /// Returns the subjects that have an announcement, sent or not. Cost: looks at all of them.
+    /// Returns what later announcements depend on, in the order in which they were appended: the
+    /// last announcement of each subject and topic, and all about causes. Cost: looks at all of
+    /// them.
     ///
     /// # Errors
     /// Returns [`ReadError`] if the database cannot be read.
-    fn announced_subjects(&self) -> impl Future<Output = Result<HashSet<String>, ReadError>> + Send;
+    fn said_before(&self) -> impl Future<Output = Result<Vec<SaidBefore>, ReadError>> + Send;
+
+    /// Returns the changes that wait until they have stood long enough, by subject.
+    ///
+    /// # Errors
+    /// Returns [`ReadError`] if the database cannot be read.
+    fn held_changes(&self) -> impl Future<Output = Result<Vec<(String, HeldChange)>, ReadError>> + Send;
+
+    /// Deletes announcements of events before `before` that the broker has confirmed or that were
+    /// set aside, at most `limit`, and returns how many. What [`Announcements::said_before`] needs
+    /// stays: the last one of each subject and topic of states, and those of causes that are open.
+    ///
+    /// # Errors
+    /// Returns [`StoreError`] if the database cannot be changed.
+    fn prune_announcements(
+        &self,
+        before: Timestamp,
+        limit: usize,
+    ) -> impl Future<Output = Result<u64, StoreError>> + Send;
 }
 
 /// Returns the id of the announcement of an event under a topic, in the form of a UUID (RFC 9562,
 /// version 8: 122 bits of a hash). No other log, event or topic has the same, so a receiver may drop
-/// what it knows.
-pub fn id_of(event: &CommandId, topic: &str) -> String {
-    let hash = blake3::hash(format!("announcement\0{event}\0{topic}").as_bytes());
+/// what it knows. `about` is its subject if that is not the event's own: at a tick, several things
+/// are said.
+pub fn id_of(event: &CommandId, topic: &str, about: Option<&str>) -> String {
+    let about = about.map(|about| format!("\0{about}")).unwrap_or_default();
+    let hash = blake3::hash(format!("announcement\0{event}\0{topic}{about}").as_bytes());
     let mut bytes = [0; 16];
     bytes.copy_from_slice(&hash.as_bytes()[..16]);
     bytes[6] = bytes[6] & 0x0f | 0x80;
@@ -72,17 +94,36 @@ pub fn id_of(event: &CommandId, topic: &str) -> String {
     parts.map(hex::encode).join("-")
 }
 
-/// Number, id, sequence, subject, time, topic, headers and body.
-pub(super) type AnnouncementRow = (i64, String, i64, String, i64, String, String, String);
+/// Number, id, sequence, subject, time, topic, headers, body, and owners.
+pub(super) type AnnouncementRow = (i64, String, i64, String, i64, String, String, String, String);
 
 /// Converts a row, and returns its number, too.
 pub(super) fn of_row(row: AnnouncementRow) -> Result<(u64, Announcement), ReadError> {
-    let (number, id, seq, subject, made_at, topic, headers, body) = row;
+    let (number, id, seq, subject, made_at, topic, headers, body, people) = row;
     let Some(seq) = sequence(seq) else {
         return Err(ReadError::Content { what: format!("announcement `{id}`: its event is not positive") });
     };
+    let Ok(people) = serde_json::from_str::<Vec<PersonId>>(&people) else {
+        return Err(ReadError::Content { what: format!("announcement `{id}`: its owners are no list of persons") });
+    };
     let made_at = Timestamp(made_at);
-    Ok((unsigned(number), Announcement { id, seq, subject, made_at, topic, headers, body }))
+    Ok((unsigned(number), Announcement { id, seq, subject, made_at, topic, headers, body, people }))
+}
+
+/// Subject, topic, time and body.
+pub(super) type SaidRow = (String, String, i64, String);
+
+/// Converts a row.
+pub(super) fn said_of_row((subject, topic, made_at, body): SaidRow) -> SaidBefore {
+    SaidBefore { subject, topic, made_at: Timestamp(made_at), body }
+}
+
+/// Converts subject, sequence and word.
+pub(super) fn held_of_row((subject, seq, old): (String, i64, String)) -> Result<(String, HeldChange), ReadError> {
+    let Some(seq) = sequence(seq) else {
+        return Err(ReadError::Content { what: format!("the change of `{subject}` that waits has no event") });
+    };
+    Ok((subject, HeldChange { seq, old }))
 }
 
 #[cfg(test)]
@@ -98,12 +139,13 @@ mod tests {
             seq: Seq::new(seq).unwrap(),
             hash: ChainHash([hash; 32]),
         };
-        let id = id_of(&event("a", 1, 2), "t");
+        let id = id_of(&event("a", 1, 2), "t", None);
         assert_eq!(id, "f5b4e398-671a-8464-8a27-6a8188067d4f", "it never changes");
+        assert_ne!(id_of(&event("a", 1, 2), "t", Some("s")), id);
         let others =
             [(event("b", 1, 2), "t"), (event("a", 2, 2), "t"), (event("a", 1, 3), "t"), (event("a", 1, 2), "u")];
         for (event, topic) in others {
-            assert_ne!(id_of(&event, topic), id);
+            assert_ne!(id_of(&event, topic, None), id);
         }
     }
 }

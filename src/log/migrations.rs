@@ -37,6 +37,7 @@ migrations! {
     4 "snapshot_hash" "0004_snapshot_hash.sql";
     5 "payload_blocks" "0005_payload_blocks.sql";
     6 "announcements" "0006_announcements.sql";
+    7 "announcements_held" "0007_announcements_held.sql";
 }
 
 /// Returns the checksum recorded with an applied migration: BLAKE3 of its text, in hex.

@@ -451,8 +451,10 @@ delegate! {
     mark_announced(ids: &[String]) -> Result<u64, StoreError>;
     mark_unsendable(id: &str, reason: &str) -> Result<(), StoreError>;
     announcement_counts() -> Result<AnnouncementCounts, ReadError>;
-    announcements(after: u64, limit: usize) -> Result<Vec<(u64, Announcement)>, ReadError>;
-    announced_subjects() -> Result<HashSet<String>, ReadError>;
+    announcements(after: Option<(Seq, u64)>, limit: usize) -> Result<Vec<(u64, Announcement)>, ReadError>;
+    said_before() -> Result<Vec<SaidBefore>, ReadError>;
+    held_changes() -> Result<Vec<(String, HeldChange)>, ReadError>;
+    prune_announcements(before: Timestamp, limit: usize) -> Result<u64, StoreError>;
 }
 
 delegate! {

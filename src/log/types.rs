@@ -67,6 +67,8 @@ pub struct Commit {
     pub commands: Vec<OutboxCommand>,
     /// What is said on a bus about the events.
     pub announcements: Vec<Announcement>,
+    /// Changes that are to be announced later, or not any more (`None`), by subject.
+    pub held: Vec<(String, Option<HeldChange>)>,
     /// Attachments to which the events refer by digest.
     pub attachments: Vec<Attachment>,
     /// New persons: the id used in events, and the name.
@@ -152,6 +154,30 @@ pub struct Announcement {
     /// Headers of the message: a JSON object of texts, whole numbers, and true or false.
     pub headers: String,
     /// Body of the message.
+    pub body: String,
+    /// Owners of the packages that it names. Their names are added when it is sent.
+    pub people: Vec<PersonId>,
+}
+
+/// A change of state that is announced once it has stood for a while.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct HeldChange {
+    /// The event of the last change.
+    pub seq: Seq,
+    /// The word for the state before the first change that was not announced.
+    pub old: String,
+}
+
+/// What was said in an announcement, as far as later ones depend on it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SaidBefore {
+    /// Its subject.
+    pub subject: String,
+    /// Its topic.
+    pub topic: String,
+    /// Time at which its event was recorded.
+    pub made_at: Timestamp,
+    /// Its body.
     pub body: String,
 }
 

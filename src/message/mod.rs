@@ -5,7 +5,6 @@
 //! - [`reading`] says what a message claims. It runs again each time a parked message is retried.
 //! - [`topics`] has a line for each topic, and a module for each publisher reads the bodies:
 //!   `koji_message`, `bodhi`.
-//! - [`koschei_messages`] says what we publish ourselves.
 //! - [`times`] judges what messages say about time.
 
 mod bodhi;
@@ -13,7 +12,6 @@ pub mod entry;
 mod fields;
 mod interpret;
 mod koji_message;
-pub mod koschei_messages;
 pub mod reading;
 pub mod times;
 pub mod topics;

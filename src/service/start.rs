@@ -62,10 +62,11 @@ impl Start {
         let Self { mut config, hubs, bus, announcing, log, metrics, readiness, stop } = self;
         let (log, metrics, stop) = (&log, &metrics, &stop);
         tasks.spawn(retention::keep(log.clone(), config.raw_days, stop.clone()));
+        tasks.spawn(retention::keep_announcements(log.clone(), config.announce.keep_days, stop.clone()));
         tasks.spawn(systemd::watchdog(HEART, metrics.clone(), stop.clone()));
         live_hub::tags_of_targets(&mut config, &hubs, log, stop).await?;
         let mut settings = config.settings(Source::Hub);
-        settings.announces = announcing.is_some();
+        settings.telling = announcing.is_some().then(|| config.announce.telling());
         settings.hubs = hubs.iter().filter(|h| h.can_submit()).map(|h| h.name.clone()).collect();
         let log_id = log.info().await?.log_id;
         let (writer, inputs) = ToWriter::channel();

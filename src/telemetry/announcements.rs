@@ -4,7 +4,7 @@ use prometheus::{IntCounter, IntCounterVec};
 
 use super::Metrics;
 use super::register::{Register, WhenKnown, count};
-use crate::message::koschei_messages::OURS;
+use crate::announce::TOPICS;
 use crate::model::Timestamp;
 
 #[derive(Debug)]
@@ -24,7 +24,7 @@ impl Announcements {
                 "koschei_announcements_sent_total",
                 "Announcements that the broker has confirmed, by topic.",
                 "topic",
-                &OURS,
+                &TOPICS,
             ),
             unroutable: r.counter(
                 "koschei_announcements_unroutable_total",
@@ -65,7 +65,7 @@ impl Metrics {
     /// Counts an announcement that the broker has confirmed.
     pub fn announced(&self, topic: &str) {
         // A stored topic is one of ours. Another one must not become a label.
-        if let Some(topic) = OURS.iter().find(|ours| **ours == topic) {
+        if let Some(topic) = TOPICS.iter().find(|ours| **ours == topic) {
             self.0.announcements.sent.with_label_values(&[topic]).inc();
         }
     }
@@ -107,7 +107,7 @@ mod tests {
         metrics.announcements_waiting(AnnouncementQueue::default(), at(170));
         assert!(metrics.render().contains("oldest_age_seconds 0\n"));
         metrics.announced("anything");
-        metrics.announced(OURS[0]);
+        metrics.announced(TOPICS[0]);
         metrics.announced_to_nobody();
         let text = metrics.render();
         assert!(text.contains("sent_total{topic=\"koschei.package.state.change\"} 1\n"), "{text}");

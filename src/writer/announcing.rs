@@ -1,50 +1,70 @@
-//! Announces changes of state: puts what is said about them on a bus into the same commit.
+//! Announces what happens: puts what is said about it on a bus into the same commit.
 
-use std::collections::HashSet;
+use std::collections::BTreeMap;
 
 use super::Writer;
+use crate::announce::{Held, Said, Saying, Teller, Telling, Word};
 use crate::event::{CommandId, Event, Record};
 use crate::log::announcements::id_of;
-use crate::log::{Announcement, Announcements, AnyLog, LogError};
-use crate::message::koschei_messages::{self, Announced};
+use crate::log::{Announcement, Announcements, AnyLog, EventLog, HeldChange, LogError};
+use crate::model::Seq;
 
-/// What was announced so far.
-#[derive(Default)]
-pub(super) struct Told {
-    /// Subjects with an announcement. `None` if nothing is announced.
-    subjects: Option<HashSet<String>>,
+/// Reads what was said so far and what waits, if anything is to be told.
+///
+/// # Errors
+/// Fails if the log cannot be read, and as broken if a change that waits has no event.
+pub(super) async fn teller(log: &AnyLog, telling: Option<Telling>) -> Result<Option<Teller>, LogError> {
+    let Some(telling) = telling else { return Ok(None) };
+    let mut said = Said::default();
+    for row in log.said_before().await? {
+        said.hear(&row.subject, &row.topic, row.made_at, &row.body);
+    }
+    let mut held = BTreeMap::new();
+    for (subject, change) in log.held_changes().await? {
+        held.insert(subject.clone(), waiting(log, &subject, &change).await?);
+    }
+    Ok(Some(Teller::new(telling, said, held)))
 }
 
-impl Told {
-    /// Reads what was announced so far, if this writer `announces`.
-    pub(super) async fn read(log: &AnyLog, announces: bool) -> Result<Self, LogError> {
-        let subjects = if announces { Some(log.announced_subjects().await?) } else { None };
-        Ok(Self { subjects })
-    }
+async fn waiting(log: &AnyLog, subject: &str, change: &HeldChange) -> Result<Held, LogError> {
+    let broken = |what: String| LogError::Broken(format!("the change of `{subject}` that waits: {what}"));
+    let before = Seq::new(change.seq.get() - 1);
+    let record = log.read(before, 1).await?.pop().filter(|record| record.seq == change.seq);
+    let record = record.ok_or_else(|| broken(format!("there is no event {}", change.seq)))?;
+    let event = record.decode().map_err(|e| broken(e.to_string()))?.event;
+    let old = Word::of(&change.old).ok_or_else(|| broken(format!("`{}` is no state", change.old)))?;
+    Ok(Held { event, seq: record.seq, hash: record.hash, since: record.recorded_at, old })
 }
 
 impl Writer {
-    /// Announces an event that is about to be folded, if it says something to others. `record` is
-    /// the event's, and the last one of the chain.
+    /// Announces what is to be said at an event that is about to be folded. `record` is the event's,
+    /// and the last one of the chain.
     pub(super) fn announce_event(&mut self, record: &Record, event: &Event) {
-        let Some(told) = &mut self.told.subjects else { return };
-        let collection = koschei_messages::collection_of(event).and_then(|name| self.state.collections.get(name));
-        let Some(collection) = collection else { return };
-        let before = told.contains(&record.subject);
-        let said = koschei_messages::announced(event, &collection.settings, record.recorded_at, before);
-        let Some(Announced { topic, headers, body }) = said else { return };
-        if !before {
-            told.insert(record.subject.clone());
+        let Some(teller) = &mut self.teller else { return };
+        teller.hear(record, event, &self.state);
+        let decided = teller.take();
+        for saying in decided.sayings {
+            let announcement = self.row(saying, record);
+            self.commit.announcements.push(announcement);
         }
-        let id = CommandId { log: self.log_id.clone(), seq: record.seq, hash: record.hash };
-        self.commit.announcements.push(Announcement {
-            id: id_of(&id, topic),
-            seq: record.seq,
-            subject: record.subject.clone(),
-            made_at: record.recorded_at,
-            topic: topic.to_owned(),
-            headers,
-            body,
-        });
+        let held = |(seq, old): (Seq, Word)| HeldChange { seq, old: old.as_str().to_owned() };
+        self.commit.held.extend(decided.held.into_iter().map(|(subject, change)| (subject, change.map(held))));
+    }
+
+    fn row(&self, saying: Saying, record: &Record) -> Announcement {
+        let Saying { seq, hash, at, subject, message, packages: _ } = saying;
+        let event = CommandId { log: self.log_id.clone(), seq, hash };
+        // What is said at a tick is about something else than the tick.
+        let about = (seq == record.seq && subject != record.subject).then_some(subject.as_str());
+        Announcement {
+            id: id_of(&event, message.topic, about),
+            seq,
+            made_at: at,
+            topic: message.topic.to_owned(),
+            headers: message.headers,
+            body: message.body,
+            people: Vec::new(),
+            subject,
+        }
     }
 }

@@ -52,13 +52,13 @@ use tokio::sync::Notify;
 pub use consequences::HubAccess;
 pub use settings::Settings;
 
-use self::announcing::Told;
 use self::attached::ClosureCache;
 use self::examining::Unexamined;
 use self::overrides::Overrides;
 use self::persons::Persons;
 use self::snapshots::Snapshots;
 use self::tracking::Tracking;
+use crate::announce::Teller;
 use crate::buildroot::RepoResolver;
 use crate::buildroot::generations::Remembered;
 use crate::decide::causes::SaidByCollection;
@@ -117,7 +117,8 @@ pub struct Writer {
     /// What collections say of each other's updates.
     said: SaidByCollection,
     snapshots: Snapshots,
-    told: Told,
+    /// Says what others are told. `None` if nothing is announced.
+    teller: Option<Teller>,
     /// Inbox position up to which operators' words were read.
     pub(crate) heard: Option<Position>,
 }
@@ -189,7 +190,7 @@ impl Writer {
             ranked: HashMap::new(),
             said: SaidByCollection::default(),
             snapshots: Snapshots::default(),
-            told: Told::default(),
+            teller: None,
             heard: None,
         })
     }

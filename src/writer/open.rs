@@ -2,7 +2,7 @@
 
 use super::HEART;
 use super::Writer;
-use super::announcing::Told;
+use super::announcing;
 use super::persons::Persons;
 use super::settings::Settings;
 use super::snapshots::{self, Snapshots};
@@ -35,14 +35,14 @@ impl Writer {
         let keeping = Keeping { spacing: settings.spacing, told: &told };
         let state = folding::state_keeping(log, &keeping, &mut folding).await?;
         let snapshots = Snapshots::of(log, &metrics).await?;
-        let told = Told::read(log, settings.announces).await?;
+        let teller = announcing::teller(log, settings.telling.clone()).await?;
         let persons = Persons::read(log).await?;
         let unseen = state.facts_taken > log.counts().await?.inbox_total;
         let log_id = log.info().await?.log_id;
         let mut writer =
             Self::new(log.clone(), (state, log_id, &head), persons, settings, Box::new(resolver), metrics)?;
         writer.snapshots = snapshots;
-        writer.told = told;
+        writer.teller = teller;
         if writer.settings.context.source == Source::Bus {
             writer.times = live_times(log, &writer.settings.context).await?;
         }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::announce::Telling;
 use crate::config::{CollectionConfig, Config, ModeName, build_opts};
 use crate::decide::Policy;
 use crate::decide::command::{BindRepo, BuildOptions};
@@ -39,8 +40,8 @@ pub struct Settings {
     pub spacing: Spacing,
     /// Further build options sent with rebuilds.
     pub build_opts: PerCollection<BuildOptions>,
-    /// Whether changes of state are announced. Only `serve` does that: a recording is of the past.
-    pub announces: bool,
+    /// What others are told. `None`: nothing. Only `serve` tells: a recording is of the past.
+    pub telling: Option<Telling>,
 }
 
 impl Config {
@@ -73,7 +74,7 @@ impl Config {
                 .map(|h| Hub::new(&h.name))
                 .collect(),
             spacing: Spacing::default(),
-            announces: false,
+            telling: None,
             build_opts: PerCollection {
                 common: build_opts::merged(&self.build_opts, &toml::Table::new()),
                 own: self

@@ -19,8 +19,8 @@ use super::connect::connect;
 use super::error::{AmqpError, Doing};
 use super::relay::Relay;
 use super::settings::{AmqpSettings, Plan, bad, short};
+use crate::announce::TOPICS;
 use crate::message::entry::MAX_MESSAGE;
-use crate::message::koschei_messages::OURS;
 
 /// AMQP's delivery mode of messages that outlive a restart of the broker.
 const PERSISTENT: u8 = 2;
@@ -47,7 +47,7 @@ impl PublishSettings {
         if self.topic_prefix.starts_with('.') || self.topic_prefix.ends_with('.') {
             return Err(bad("topic_prefix", "the dots between it and the topic are added; write none at its ends"));
         }
-        OURS.iter().try_for_each(|topic| short("topic_prefix", &self.routing_key(topic)).map(drop))
+        TOPICS.iter().try_for_each(|topic| short("topic_prefix", &self.routing_key(topic)).map(drop))
     }
 
     fn routing_key(&self, topic: &str) -> String {
@@ -312,7 +312,7 @@ mod tests {
     fn what_no_broker_would_take_is_known() {
         let with = |headers: &str| Outgoing {
             id: "i".to_owned(),
-            topic: OURS[0].to_owned(),
+            topic: TOPICS[0].to_owned(),
             headers: headers.to_owned(),
             body: "{}".to_owned(),
         };

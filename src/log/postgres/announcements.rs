@@ -1,32 +1,46 @@
 //! Stores and reads announcements.
 
-use std::collections::HashSet;
+use std::collections::BTreeMap;
 
 use sqlx::PgConnection;
 
 use super::{PostgresLog, page};
-use crate::log::announcements::{AnnouncementRow, Announcements, of_row};
+use crate::log::announcements::{AnnouncementRow, Announcements, SaidRow, held_of_row, of_row, said_of_row};
 use crate::log::append::cut_reason;
 use crate::log::error::{ReadError, StoreError};
 use crate::log::rows::{signed, unsigned};
-use crate::log::types::{Announcement, AnnouncementCounts};
-use crate::model::Timestamp;
+use crate::log::types::{Announcement, AnnouncementCounts, HeldChange, SaidBefore};
+use crate::model::{Seq, Timestamp};
 
-const NEXT: &str = "SELECT number, id, seq, subject, made_at, topic, headers, body FROM announcements WHERE number IN \
-     (SELECT min(number) FROM announcements WHERE state = 0 GROUP BY subject ORDER BY min(number) LIMIT $1) \
-     ORDER BY number";
-const ALL: &str = "SELECT number, id, seq, subject, made_at, topic, headers, body FROM announcements \
-     WHERE number > $1 ORDER BY number LIMIT $2";
+const NEXT: &str = "SELECT number, id, seq, subject, made_at, topic, headers, body, people FROM announcements \
+     WHERE number IN (SELECT min(number) FROM announcements WHERE state = 0 GROUP BY subject \
+     ORDER BY min(number) LIMIT $1) ORDER BY number";
+const ALL: &str = "SELECT number, id, seq, subject, made_at, topic, headers, body, people FROM announcements \
+     WHERE (seq, number) > ($1, $2) ORDER BY seq, number LIMIT $3";
 const ANNOUNCED: &str = "UPDATE announcements SET state = 1 WHERE id = ANY($1) AND state = 0";
 const UNSENDABLE: &str = "UPDATE announcements SET state = 2, reason = $1 WHERE id = $2 AND state = 0";
 const COUNTS: &str = "SELECT (SELECT count(*) FROM announcements WHERE state = 0), (SELECT made_at FROM announcements \
      WHERE number = (SELECT min(number) FROM announcements WHERE state = 0)), \
      (SELECT count(*) FROM announcements WHERE state = 2)";
-const SUBJECTS: &str = "SELECT DISTINCT subject FROM announcements";
-const INSERT: &str = "INSERT INTO announcements (number, id, seq, subject, made_at, topic, headers, body) \
-     SELECT (SELECT coalesce(max(number), 0) FROM announcements) + n, id, seq, subject, made_at, topic, headers, body \
-     FROM UNNEST($1::text[], $2::int8[], $3::text[], $4::int8[], $5::text[], $6::text[], $7::text[]) \
-     WITH ORDINALITY AS t (id, seq, subject, made_at, topic, headers, body, n)";
+const SAID: &str = "SELECT subject, topic, made_at, body FROM announcements WHERE number IN \
+     (SELECT max(number) FROM announcements WHERE topic NOT LIKE 'koschei.rebuild.%' GROUP BY subject, topic) \
+     OR topic LIKE 'koschei.cause.%' ORDER BY number";
+const HELD: &str = "SELECT subject, seq, old FROM announcements_held ORDER BY subject";
+const PRUNE: &str = "DELETE FROM announcements WHERE number IN (SELECT number FROM announcements AS a \
+     WHERE made_at < $1 AND state <> 0 AND CASE \
+     WHEN topic LIKE 'koschei.rebuild.%' THEN true \
+     WHEN topic LIKE 'koschei.cause.%' THEN EXISTS (SELECT 1 FROM announcements AS b WHERE b.subject = a.subject \
+     AND b.number >= a.number AND b.topic = 'koschei.cause.closed.v1') \
+     ELSE EXISTS (SELECT 1 FROM announcements AS b WHERE b.subject = a.subject AND b.topic = a.topic \
+     AND b.number > a.number) END ORDER BY number LIMIT $2)";
+const RELEASE: &str = "DELETE FROM announcements_held WHERE subject = ANY($1)";
+const HOLD: &str = "INSERT INTO announcements_held (subject, seq, old) \
+     SELECT * FROM UNNEST($1::text[], $2::int8[], $3::text[])";
+const INSERT: &str = "INSERT INTO announcements (number, id, seq, subject, made_at, topic, headers, body, people) \
+     SELECT (SELECT coalesce(max(number), 0) FROM announcements) + n, id, seq, subject, made_at, topic, headers, body, \
+     people FROM UNNEST($1::text[], $2::int8[], $3::text[], $4::int8[], $5::text[], $6::text[], $7::text[], \
+     $8::text[]) \
+     WITH ORDINALITY AS t (id, seq, subject, made_at, topic, headers, body, people, n)";
 
 impl Announcements for PostgresLog {
     async fn next_announcements(&self, limit: usize) -> Result<Vec<Announcement>, ReadError> {
@@ -69,10 +83,16 @@ impl Announcements for PostgresLog {
         self.answered(count).await
     }
 
-    async fn announcements(&self, after: u64, limit: usize) -> Result<Vec<(u64, Announcement)>, ReadError> {
+    async fn announcements(
+        &self,
+        after: Option<(Seq, u64)>,
+        limit: usize,
+    ) -> Result<Vec<(u64, Announcement)>, ReadError> {
+        let (seq, number) = after.map_or((i64::MIN, 0), |(seq, number)| (signed(seq.get()), signed(number)));
         let read = async {
             let rows: Vec<AnnouncementRow> = sqlx::query_as(ALL)
-                .bind(signed(after))
+                .bind(seq)
+                .bind(number)
                 .bind(page(limit))
                 .fetch_all(&self.inner.pool)
                 .await
@@ -82,15 +102,34 @@ impl Announcements for PostgresLog {
         self.answered(read).await
     }
 
-    async fn announced_subjects(&self) -> Result<HashSet<String>, ReadError> {
+    async fn said_before(&self) -> Result<Vec<SaidBefore>, ReadError> {
         let read = async {
-            let rows: Vec<(String,)> = sqlx::query_as(SUBJECTS)
+            let rows: Vec<SaidRow> = sqlx::query_as(SAID)
                 .fetch_all(&self.inner.pool)
                 .await
                 .map_err(StoreError::new("read what was announced"))?;
-            Ok(rows.into_iter().map(|(subject,)| subject).collect())
+            Ok(rows.into_iter().map(said_of_row).collect())
         };
         self.answered(read).await
+    }
+
+    async fn held_changes(&self) -> Result<Vec<(String, HeldChange)>, ReadError> {
+        let read = async {
+            let rows: Vec<(String, i64, String)> = sqlx::query_as(HELD)
+                .fetch_all(&self.inner.pool)
+                .await
+                .map_err(StoreError::new("read which changes wait to be announced"))?;
+            rows.into_iter().map(held_of_row).collect()
+        };
+        self.answered(read).await
+    }
+
+    async fn prune_announcements(&self, before: Timestamp, limit: usize) -> Result<u64, StoreError> {
+        let prune = async {
+            let done = sqlx::query(PRUNE).bind(before.micros()).bind(page(limit)).execute(&self.inner.pool).await;
+            done.map(|d| d.rows_affected()).map_err(StoreError::new("delete old announcements"))
+        };
+        self.answered(prune).await
     }
 }
 
@@ -108,7 +147,29 @@ pub(super) async fn insert(conn: &mut PgConnection, announcements: &[Announcemen
         .bind(texts(|a| &a.topic))
         .bind(texts(|a| &a.headers))
         .bind(texts(|a| &a.body))
+        .bind(announcements.iter().map(|a| serde_json::json!(a.people).to_string()).collect::<Vec<_>>())
         .execute(&mut *conn)
         .await;
     done.map(drop).map_err(StoreError::new("append announcements"))
+}
+
+/// Notes which changes wait to be announced from now on, and which do not any more. Of one subject,
+/// the last entry counts.
+pub(super) async fn hold(conn: &mut PgConnection, held: &[(String, Option<HeldChange>)]) -> Result<(), StoreError> {
+    if held.is_empty() {
+        return Ok(());
+    }
+    let last: BTreeMap<&str, &Option<HeldChange>> =
+        held.iter().map(|(subject, held)| (subject.as_str(), held)).collect();
+    let fail = || StoreError::new("note which changes wait to be announced");
+    let all: Vec<&str> = last.keys().copied().collect();
+    sqlx::query(RELEASE).bind(all).execute(&mut *conn).await.map_err(fail())?;
+    let waiting: Vec<_> = last.iter().filter_map(|(subject, held)| Some((*subject, held.as_ref()?))).collect();
+    let done = sqlx::query(HOLD)
+        .bind(waiting.iter().map(|(subject, _)| *subject).collect::<Vec<_>>())
+        .bind(waiting.iter().map(|(_, held)| signed(held.seq.get())).collect::<Vec<_>>())
+        .bind(waiting.iter().map(|(_, held)| held.old.as_str()).collect::<Vec<_>>())
+        .execute(&mut *conn)
+        .await;
+    done.map(drop).map_err(fail())
 }

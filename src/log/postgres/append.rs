@@ -92,6 +92,7 @@ impl PostgresLog {
         settle(&mut tx, &commit.settled).await?;
         insert_commands(&mut tx, &commit.commands).await?;
         super::announcements::insert(&mut tx, &commit.announcements).await?;
+        super::announcements::hold(&mut tx, &commit.held).await?;
         insert_persons(&mut tx, &commit.persons).await?;
         if let Some(last) = commit.records.last() {
             let channel = super::tail::CHANNEL;

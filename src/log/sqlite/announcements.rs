@@ -1,31 +1,44 @@
 //! Stores and reads announcements.
 
-use std::collections::HashSet;
+use std::collections::BTreeMap;
 
 use serde_json::json;
 use sqlx::SqliteConnection;
 
 use super::{SqliteLog, page};
-use crate::log::announcements::{AnnouncementRow, Announcements, of_row};
+use crate::log::announcements::{AnnouncementRow, Announcements, SaidRow, held_of_row, of_row, said_of_row};
 use crate::log::append::cut_reason;
 use crate::log::error::{ReadError, StoreError};
 use crate::log::rows::{signed, unsigned};
-use crate::log::types::{Announcement, AnnouncementCounts};
-use crate::model::Timestamp;
+use crate::log::types::{Announcement, AnnouncementCounts, HeldChange, SaidBefore};
+use crate::model::{Seq, Timestamp};
 
-const NEXT: &str = "SELECT number, id, seq, subject, made_at, topic, headers, body FROM announcements WHERE number IN \
-     (SELECT min(number) FROM announcements WHERE state = 0 GROUP BY subject ORDER BY min(number) LIMIT ?) \
-     ORDER BY number";
-const ALL: &str = "SELECT number, id, seq, subject, made_at, topic, headers, body FROM announcements \
-     WHERE number > ? ORDER BY number LIMIT ?";
+const NEXT: &str = "SELECT number, id, seq, subject, made_at, topic, headers, body, people FROM announcements \
+     WHERE number IN (SELECT min(number) FROM announcements WHERE state = 0 GROUP BY subject \
+     ORDER BY min(number) LIMIT ?) ORDER BY number";
+const ALL: &str = "SELECT number, id, seq, subject, made_at, topic, headers, body, people FROM announcements \
+     WHERE (seq, number) > (?, ?) ORDER BY seq, number LIMIT ?";
 const ANNOUNCED: &str = "UPDATE announcements SET state = 1 WHERE id IN (SELECT value FROM json_each(?)) AND state = 0";
 const UNSENDABLE: &str = "UPDATE announcements SET state = 2, reason = ? WHERE id = ? AND state = 0";
 const COUNTS: &str = "SELECT (SELECT count(*) FROM announcements WHERE state = 0), (SELECT made_at FROM announcements \
      WHERE number = (SELECT min(number) FROM announcements WHERE state = 0)), \
      (SELECT count(*) FROM announcements WHERE state = 2)";
-const SUBJECTS: &str = "SELECT DISTINCT subject FROM announcements";
-const INSERT: &str = "INSERT INTO announcements (id, seq, subject, made_at, topic, headers, body) \
-     SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6 \
+const SAID: &str = "SELECT subject, topic, made_at, body FROM announcements WHERE number IN \
+     (SELECT max(number) FROM announcements WHERE topic NOT LIKE 'koschei.rebuild.%' GROUP BY subject, topic) \
+     OR topic LIKE 'koschei.cause.%' ORDER BY number";
+const HELD: &str = "SELECT subject, seq, old FROM announcements_held ORDER BY subject";
+const PRUNE: &str = "DELETE FROM announcements WHERE number IN (SELECT number FROM announcements AS a \
+     WHERE made_at < ? AND state <> 0 AND CASE \
+     WHEN topic LIKE 'koschei.rebuild.%' THEN true \
+     WHEN topic LIKE 'koschei.cause.%' THEN EXISTS (SELECT 1 FROM announcements AS b WHERE b.subject = a.subject \
+     AND b.number >= a.number AND b.topic = 'koschei.cause.closed.v1') \
+     ELSE EXISTS (SELECT 1 FROM announcements AS b WHERE b.subject = a.subject AND b.topic = a.topic \
+     AND b.number > a.number) END ORDER BY number LIMIT ?)";
+const RELEASE: &str = "DELETE FROM announcements_held WHERE subject IN (SELECT value ->> 0 FROM json_each(?))";
+const HOLD: &str = "INSERT INTO announcements_held (subject, seq, old) SELECT value ->> 0, value ->> 1, value ->> 2 \
+     FROM json_each(?)";
+const INSERT: &str = "INSERT INTO announcements (id, seq, subject, made_at, topic, headers, body, people) \
+     SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7 \
      FROM json_each(?) ORDER BY key";
 
 impl Announcements for SqliteLog {
@@ -57,9 +70,15 @@ impl Announcements for SqliteLog {
         Ok(AnnouncementCounts { waiting: unsigned(waiting), oldest, unsendable: unsigned(unsendable) })
     }
 
-    async fn announcements(&self, after: u64, limit: usize) -> Result<Vec<(u64, Announcement)>, ReadError> {
+    async fn announcements(
+        &self,
+        after: Option<(Seq, u64)>,
+        limit: usize,
+    ) -> Result<Vec<(u64, Announcement)>, ReadError> {
+        let (seq, number) = after.map_or((i64::MIN, 0), |(seq, number)| (signed(seq.get()), signed(number)));
         let rows: Vec<AnnouncementRow> = sqlx::query_as(ALL)
-            .bind(signed(after))
+            .bind(seq)
+            .bind(number)
             .bind(page(limit))
             .fetch_all(&self.inner.readers)
             .await
@@ -67,12 +86,25 @@ impl Announcements for SqliteLog {
         rows.into_iter().map(of_row).collect()
     }
 
-    async fn announced_subjects(&self) -> Result<HashSet<String>, ReadError> {
-        let rows: Vec<(String,)> = sqlx::query_as(SUBJECTS)
+    async fn said_before(&self) -> Result<Vec<SaidBefore>, ReadError> {
+        let rows: Vec<SaidRow> = sqlx::query_as(SAID)
             .fetch_all(&self.inner.readers)
             .await
             .map_err(StoreError::new("read what was announced"))?;
-        Ok(rows.into_iter().map(|(subject,)| subject).collect())
+        Ok(rows.into_iter().map(said_of_row).collect())
+    }
+
+    async fn held_changes(&self) -> Result<Vec<(String, HeldChange)>, ReadError> {
+        let rows: Vec<(String, i64, String)> = sqlx::query_as(HELD)
+            .fetch_all(&self.inner.readers)
+            .await
+            .map_err(StoreError::new("read which changes wait to be announced"))?;
+        rows.into_iter().map(held_of_row).collect()
+    }
+
+    async fn prune_announcements(&self, before: Timestamp, limit: usize) -> Result<u64, StoreError> {
+        let done = sqlx::query(PRUNE).bind(before.micros()).bind(page(limit)).execute(&self.inner.writer).await;
+        done.map(|d| d.rows_affected()).map_err(StoreError::new("delete old announcements"))
     }
 }
 
@@ -81,8 +113,29 @@ pub(super) async fn insert(conn: &mut SqliteConnection, announcements: &[Announc
     if announcements.is_empty() {
         return Ok(());
     }
-    let row = |a: &Announcement| json!([a.id, a.seq, a.subject, a.made_at.micros(), a.topic, a.headers, a.body]);
+    let row = |a: &Announcement| {
+        let people = json!(a.people).to_string();
+        json!([a.id, a.seq, a.subject, a.made_at.micros(), a.topic, a.headers, a.body, people])
+    };
     let rows: Vec<_> = announcements.iter().map(row).collect();
     let done = sqlx::query(INSERT).bind(json!(rows).to_string()).execute(&mut *conn).await;
     done.map(drop).map_err(StoreError::new("append announcements"))
+}
+
+/// Notes which changes wait to be announced from now on, and which do not any more. Of one subject,
+/// the last entry counts.
+pub(super) async fn hold(conn: &mut SqliteConnection, held: &[(String, Option<HeldChange>)]) -> Result<(), StoreError> {
+    if held.is_empty() {
+        return Ok(());
+    }
+    let last: BTreeMap<&str, &Option<HeldChange>> =
+        held.iter().map(|(subject, held)| (subject.as_str(), held)).collect();
+    let all: Vec<_> = last.keys().map(|subject| json!([subject])).collect();
+    let waiting = last.iter().filter_map(|(subject, held)| held.as_ref().map(|h| json!([subject, h.seq, h.old])));
+    let waiting: Vec<_> = waiting.collect();
+    for (sql, rows) in [(RELEASE, all), (HOLD, waiting)] {
+        let done = sqlx::query(sql).bind(json!(rows).to_string()).execute(&mut *conn).await;
+        done.map(drop).map_err(StoreError::new("note which changes wait to be announced"))?;
+    }
+    Ok(())
 }

@@ -108,6 +108,7 @@ impl SqliteLog {
         settle(&mut tx, &commit.settled).await?;
         insert_commands(&mut tx, &commit.commands).await?;
         super::announcements::insert(&mut tx, &commit.announcements).await?;
+        super::announcements::hold(&mut tx, &commit.held).await?;
         insert_persons(&mut tx, &commit.persons).await?;
         self.finish(tx, "append").await?;
         self.inner.words.add(words.new);

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use koschei::announce::koschei_messages::{self, COLLECTION, PACKAGE};
 use koschei::bus::amqp::{AmqpError, AmqpSettings, Outgoing, PublishSettings, Publisher, Taken};
 use koschei::event::{CollectionSettings, CollectionStateChanged, Event, PackageStateChanged};
 use koschei::intake::announcing::Announcer;
 use koschei::log::{Announcement, Announcements, AnyLog, Commit, EventLog};
-use koschei::message::koschei_messages::{COLLECTION, PACKAGE, announced};
 use koschei::model::{BuildrootState, Class, Classified, PackageState, RepoId};
 use koschei::telemetry::Metrics;
 use lapin::options::QueuePurgeOptions;
@@ -34,21 +34,21 @@ fn settings(url: &str, exchange: &str) -> PublishSettings {
 fn announcement(n: u64, package: &str) -> Announcement {
     let settings = CollectionSettings { display_name: format!("Fedora {n}"), ..story::settings("f99") };
     let (even, repo_id) = (n.is_multiple_of(2), RepoId(i64::try_from(n).unwrap()));
-    let event: Event = match (package, even) {
-        ("", even) => {
-            let states = [BuildrootState::Unresolved, BuildrootState::Ok];
-            let (old, new) = if even { (states[0], states[1]) } else { (states[1], states[0]) };
-            CollectionStateChanged { collection: "f99".into(), old, new, repo_id }.into()
-        }
-        (_, even) => {
-            let states = [PackageState::Failing, PackageState::Ok];
-            let (old, new) = if even { (states[0], states[1]) } else { (states[1], states[0]) };
-            let (collection, package) = ("f99".into(), package.into());
-            PackageStateChanged { collection, package, old: Some(old), new, reason: "why".to_owned() }.into()
-        }
-    };
     let made_at = at(1_700_000_000 + i64::try_from(n).unwrap());
-    let said = announced(&event, &settings, made_at, true).unwrap();
+    let collection = "f99".into();
+    let (event, said): (Event, _) = if package.is_empty() {
+        let states = [BuildrootState::Unresolved, BuildrootState::Ok];
+        let (old, new) = if even { (states[0], states[1]) } else { (states[1], states[0]) };
+        let e = CollectionStateChanged { collection, old, new, repo_id };
+        (e.clone().into(), koschei_messages::collection(&e, &settings, made_at, None))
+    } else {
+        let states = [PackageState::Failing, PackageState::Ok];
+        let (old, new) = if even { (states[0], states[1]) } else { (states[1], states[0]) };
+        let e =
+            PackageStateChanged { collection, package: package.into(), old: Some(old), new, reason: "why".to_owned() };
+        (e.clone().into(), koschei_messages::package(&e, &settings, made_at, None))
+    };
+    let said = said.unwrap();
     Announcement {
         id: format!("00000000-0000-8000-8000-{n:012}"),
         seq: seq(n + 1),
@@ -57,6 +57,7 @@ fn announcement(n: u64, package: &str) -> Announcement {
         topic: said.topic.to_owned(),
         headers: said.headers,
         body: said.body,
+        people: Vec::new(),
     }
 }
 

@@ -11,7 +11,7 @@ use koschei::log::*;
 use koschei::model::{Class, Classified, PersonId};
 
 use crate::log_place::{Place, at, chain, commit, event, fill, on_both, seq};
-use announcements::{announcement, announcements};
+use announcements::{announcement, announcements, held_changes, old_announcements};
 use kept::snapshots;
 use queues::{inbox_of_one_source, inbox_order_and_duplicates, inbox_pruning, inbox_retried, inbox_settling, outbox};
 
@@ -32,6 +32,8 @@ on_both!(
     a_dropped_commit_is_whole_or_nothing,
     outbox,
     announcements,
+    held_changes,
+    old_announcements,
     attachments,
     subjects,
     times,
@@ -269,6 +271,7 @@ async fn commit_is_atomic(place: Place) {
         settled: vec![Settled { position: Position(1), disposition: Disposition::Done }],
         commands: vec![command(command_id)],
         announcements: vec![announcement(1, "a")],
+        held: Vec::new(),
         attachments: vec![Attachment::new(b"verdicts".to_vec())],
         persons: vec![(PersonId::new("p-1"), person.to_owned())],
     };

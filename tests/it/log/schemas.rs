@@ -39,21 +39,32 @@ fn examples() -> BTreeMap<(String, u16), String> {
 fn schemas_are_those_of_the_types() {
     let mut wanted: BTreeMap<String, String> = schema::all();
     wanted.extend(command::schemas());
+    as_the_types_say(&dir(), &wanted);
+}
+
+/// The Python package has the schemas of our own messages.
+#[test]
+fn schemas_of_messages_are_those_of_the_types() {
+    let dir = dir().with_file_name("deploy/koschei-messages-ng/koschei_messages_ng/schemas");
+    as_the_types_say(&dir, &koschei::announce::schema::all());
+}
+
+fn as_the_types_say(dir: &Path, wanted: &BTreeMap<String, String>) {
     if updating() {
-        for (name, text) in &wanted {
-            std::fs::write(dir().join(name), text).unwrap();
+        for (name, text) in wanted {
+            std::fs::write(dir.join(name), text).unwrap();
         }
     }
     let mut found = BTreeMap::new();
-    for entry in std::fs::read_dir(dir()).unwrap() {
+    for entry in std::fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();
         if path.extension().is_some_and(|e| e == "json") {
             let name = path.file_name().unwrap().to_str().unwrap().to_owned();
             found.insert(name, std::fs::read_to_string(&path).unwrap());
         }
     }
-    for (name, text) in &wanted {
-        assert_eq!(found.get(name), Some(text), "schemas/{name} is not what the types say: run with KOSCHEI_UPDATE=1");
+    for (name, text) in wanted {
+        assert_eq!(found.get(name), Some(text), "{name} is not what the types say: run with KOSCHEI_UPDATE=1");
     }
     let extra: Vec<_> = found.keys().filter(|n| !wanted.contains_key(*n)).collect();
     assert!(extra.is_empty(), "schemas without a type: {extra:?}");

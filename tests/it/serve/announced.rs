@@ -18,12 +18,13 @@ use crate::serve::first::{libfoo, small};
 use crate::subscriber::{Heard, heard, subscribe};
 
 const PREFIX: &str = "org.example.prod";
+const SITE: &str = "https://koschei.example.org";
 
-/// Returns the table of a configuration that announces.
+/// Returns the table of a configuration that announces everything at once.
 pub(crate) fn table(exchange: &str, url: &str) -> String {
     format!(
         "[announce]\nenabled = true\nexchange = '{exchange}'\ntopic_prefix = '{PREFIX}'\namqp_url = '{url}'\n\
-         no_queue = 'wait'\n"
+         no_queue = 'wait'\nhold_back_secs = 0\nweb_url = '{SITE}'\n"
     )
 }
 
@@ -63,23 +64,47 @@ fn word(state: PackageState) -> &'static str {
 /// The changes of each subject, in their order: `old -> new`.
 type Changes = BTreeMap<String, Vec<String>>;
 
-/// Returns what the log says that subscribers must hear.
-fn expected(records: &[Record]) -> Changes {
-    let mut all = Changes::new();
+/// What the log says that subscribers must hear.
+#[derive(Default)]
+struct Expected {
+    changes: Changes,
+    /// The rebuilds of each package: what their messages say, in their order.
+    rebuilds: Changes,
+}
+
+fn expected(records: &[Record]) -> Expected {
+    let mut all = Expected::default();
+    let mut filled = HashMap::new();
     for record in records {
-        match record.decode().unwrap().event {
+        let event = record.decode().unwrap().event;
+        let mut rebuild = |collection: &str, package: &str, said: String| {
+            all.rebuilds.entry(format!("{collection}/{package}")).or_default().push(said);
+        };
+        match &event {
             Event::PackageStateChanged(e) => {
+                // What follows from the first look at a buildroot is no news.
+                if filled.get(&e.collection).is_none_or(|at| *at == record.recorded_at) {
+                    continue;
+                }
                 let subject = format!("{}/{}", e.collection, e.package);
-                let first = matches!(e.old, None | Some(PackageState::Unknown)) && !all.contains_key(&subject);
+                let first = matches!(e.old, None | Some(PackageState::Unknown)) && !all.changes.contains_key(&subject);
                 let (old, new) = (word(e.old.unwrap_or(PackageState::Unknown)), word(e.new));
                 if !first && old != new {
-                    all.entry(subject).or_default().push(format!("{old} -> {new}"));
+                    all.changes.entry(subject).or_default().push(format!("{old} -> {new}"));
                 }
             }
             Event::CollectionStateChanged(e) => {
                 assert_ne!(e.new, BuildrootState::Unknown);
-                all.entry(e.collection.to_string()).or_default().push(format!("{} -> {}", e.old, e.new));
+                filled.entry(e.collection.clone()).or_insert(record.recorded_at);
+                all.changes.entry(e.collection.to_string()).or_default().push(format!("{} -> {}", e.old, e.new));
             }
+            Event::RebuildRequested(e) => rebuild(&e.collection, &e.nvr.name, format!("decided {}", record.seq)),
+            Event::RebuildSubmitted(e) => rebuild(&e.collection, &e.package, format!("submitted {}", e.task_id)),
+            Event::RebuildFinished(e) => {
+                rebuild(&e.collection, &e.package, format!("ended {} {}", e.task_id, e.outcome.key()));
+            }
+            Event::RebuildRefused(e) => rebuild(&e.collection, &e.package, "ended refused".to_owned()),
+            Event::RebuildNotSubmitted(e) => rebuild(&e.collection, &e.package, "ended not_submitted".to_owned()),
             _ => {}
         }
     }
@@ -96,21 +121,46 @@ pub(crate) async fn hears_what_the_log_says(server: &RabbitServer, queue: &str, 
     let log = live.log().await;
     let records = records(&log).await;
     log.close().await;
-    let (mut changes, mut known, mut twice) = (Changes::new(), HashMap::new(), 0);
+    let (mut changes, mut ours, mut rebuilds) = (Changes::new(), Changes::new(), Changes::new());
+    let (mut known, mut twice) = (HashMap::new(), 0);
     for h in heard(server, queue).await {
         if let Some(before) = known.insert(h.id.clone(), h.clone()) {
             assert_eq!(before, h, "the same id with another content");
             twice += 1;
             continue;
         }
-        check(&h);
-        let subject = match h.class.as_str() {
-            "PackageStateChange" => format!("{}/{}", text(&h, "collection"), text(&h, "name")),
-            _ => text(&h, "collection").to_owned(),
-        };
-        changes.entry(subject).or_default().push(format!("{} -> {}", text(&h, "old"), text(&h, "new")));
+        let change = format!("{} -> {}", text(&h, "old"), text(&h, "new"));
+        let (collection, package) = (text(&h, "collection"), text(&h, "package"));
+        let of_package = format!("{collection}/{package}");
+        let task = h.body["task_id"].as_i64().map(|task| format!(" {task}")).unwrap_or_default();
+        match h.class.as_str() {
+            "PackageStateChange" => {
+                check(&h);
+                changes.entry(format!("{collection}/{}", text(&h, "name"))).or_default().push(change);
+            }
+            "CollectionStateChange" => {
+                check(&h);
+                changes.entry(collection.to_owned()).or_default().push(change);
+            }
+            "PackageChangedV1" => ours.entry(of_package).or_default().push(change),
+            "BuildrootChangedV1" => ours.entry(collection.to_owned()).or_default().push(change),
+            "RebuildDecidedV1" => {
+                rebuilds.entry(of_package).or_default().push(format!("decided {}", h.body["rebuild"]));
+            }
+            "RebuildSubmittedV1" => rebuilds.entry(of_package).or_default().push(format!("submitted{task}")),
+            "RebuildEndedV1" => {
+                rebuilds.entry(of_package).or_default().push(format!("ended{task} {}", text(&h, "outcome")));
+            }
+            class => assert!(class.starts_with("Cause"), "{class}"),
+        }
+        if h.body["event"].is_u64() {
+            check_ours(&h);
+        }
     }
-    assert_eq!(changes, expected(&records));
+    let expected = expected(&records);
+    assert_eq!(changes, expected.changes);
+    assert_eq!(ours, expected.changes, "our own messages say the same");
+    assert_eq!(rebuilds, expected.rebuilds);
     let said = checked(&live.db);
     for line in ["announcements belong to their events", "announcements derived again"] {
         assert!(said.contains(&format!("{} {line}", known.len())), "{said}");
@@ -147,6 +197,47 @@ fn check(h: &Heard) {
     };
     assert_eq!(h.summary, format!("{name}{summary} in {collection}"));
     assert_eq!(h.url, format!("{url}/package/{name}?collection={collection}"));
+}
+
+/// Checks what our own classes say of one message.
+fn check_ours(h: &Heard) {
+    let collection = text(h, "collection");
+    let topic = h.topic.strip_prefix("org.example.prod.").unwrap();
+    assert_eq!(h.headers["fedora_messaging_schema"], topic);
+    let packages: Vec<&str> = match topic.split('.').nth(1).unwrap() {
+        "cause" => {
+            assert!(h.summary.contains("break"), "{}", h.summary);
+            assert_eq!(h.url, format!("{SITE}/cause/{}", text_of(&h.body["cause"]["id"])));
+            h.body["packages"].as_array().unwrap().iter().map(text_of).filter(|name| *name != "*").collect()
+        }
+        "buildroot" => {
+            assert_eq!(h.url, format!("{SITE}/collection/{collection}"));
+            Vec::new()
+        }
+        _ => {
+            let package = text(h, "package");
+            assert_eq!(h.url, format!("{SITE}/package/{package}?collection={collection}"));
+            assert!(h.summary.contains(package), "{}", h.summary);
+            vec![package]
+        }
+    };
+    assert_eq!(h.packages, packages);
+    assert!(packages.iter().all(|name| h.headers[&format!("fedora_messaging_rpm_{name}")] == true));
+    let severity = match h.class.as_str() {
+        "CauseOpenedV1" | "CauseGrewV1" | "BuildrootChangedV1" => 30,
+        class => {
+            if class.starts_with("Rebuild") {
+                10
+            } else {
+                20
+            }
+        }
+    };
+    assert_eq!(h.severity, severity, "{}", h.class);
+}
+
+fn text_of(value: &serde_json::Value) -> &str {
+    value.as_str().unwrap_or_default()
 }
 
 /// Asks the program whether the log is whole and follows the rules.
@@ -275,7 +366,7 @@ async fn the_past_is_not_announced() {
         let log = koschei::log::open(db, &koschei::log::Options::default()).await.unwrap();
         let changed = records(&log).await.iter().filter(|r| r.kind == "package_state_changed").count();
         assert!(changed > 0 && Path::new(db).exists());
-        assert_eq!(log.announcements(0, 9).await.unwrap(), []);
+        assert_eq!(log.announcements(None, 9).await.unwrap(), []);
         log.close().await;
     }
 }

@@ -130,7 +130,7 @@ impl World {
             always_bound: std::collections::BTreeSet::new(),
             spacing: koschei::fold::spacing::Spacing::default(),
             build_opts: koschei::model::PerCollection::default(),
-            announces: false,
+            telling: None,
         };
         let rt = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let dir = tempfile::tempdir().unwrap();

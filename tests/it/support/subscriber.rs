@@ -30,7 +30,7 @@ pub(crate) struct Heard {
     pub(crate) groups: Vec<String>,
 }
 
-fn python() -> PathBuf {
+pub(crate) fn python() -> PathBuf {
     let python = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("koji-client").join("bin/python");
     assert!(python.is_file(), "there is no {}: run deploy/install-deps.sh build test", python.display());
     python
@@ -77,6 +77,9 @@ pub(crate) async fn heard(server: &RabbitServer, queue: &str) -> Vec<Heard> {
     std::fs::write(&config, text).unwrap();
     let mut command = Command::new(python());
     command.arg(&script).arg(queue).env("FEDORA_MESSAGING_CONF", &config).env("HOME", dir.path());
+    // Our own classes are those of the source tree; the installed package has the entry points.
+    command.env("PYTHONPATH", concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/koschei-messages-ng"));
+    command.env("PYTHONDONTWRITEBYTECODE", "1");
     let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
     let (out, said) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{}\n{out}\n{said}", output.status);

@@ -12,7 +12,6 @@ use koschei::config::Config;
 use koschei::event::Source;
 use koschei::intake::recording;
 use koschei::log::EventLog;
-use koschei::message::koschei_messages;
 use koschei::model::{Class, Timestamp};
 use koschei::telemetry::{AnnouncementQueue, FileOutcome, Metrics, QueueLengths, Submission};
 use koschei::writer::Writer;
@@ -89,7 +88,7 @@ pub(crate) async fn healthy(dir: &Path, metrics: &Metrics) -> koschei::log::AnyL
     metrics.submission(Submission::Submitted);
     metrics.loop_begins("look", Duration::from_secs(3_600), now);
     metrics.sent(3, 1);
-    metrics.announced(koschei_messages::PACKAGE);
+    metrics.announced(koschei::announce::koschei_messages::PACKAGE);
     metrics.announcements_waiting(AnnouncementQueue::default(), now);
     metrics.snapshot_at(log.head().await.unwrap().seq);
     metrics.snapshots_take(1_000_000);

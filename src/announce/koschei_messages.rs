@@ -1,41 +1,25 @@
-//! What our own messages say: those of the original Koschei, as the Python package
-//! `koschei-messages` 1.0.1 defines them, in the envelope of `fedora-messaging` 3.9.
+//! The messages of the original Koschei, as the Python package `koschei-messages` 1.0.1 defines them.
 //!
-//! A message follows from its event and the settings of its collection alone, so the same event
-//! always gives the same bytes. A change that `koschei-messages` has no words for gives no message.
+//! A change that `koschei-messages` has no words for gives no message.
 //!
 //! Sources: the classes `PackageStateChange` and `CollectionStateChange` of `koschei-messages`
-//! (schema, topic, summary, packages), `Message._build_properties` of `fedora-messaging` (headers).
-//! Neither class overrides `usernames`, so no message has a header of a user.
+//! (schema, topic, summary, packages). Neither class overrides `severity` or `usernames`.
 
 use serde::Serialize;
-use serde_json::{Map, Value};
 
-use crate::event::{CollectionSettings, CollectionStateChanged, Event, PackageStateChanged};
-use crate::model::{BuildrootState, PackageState, Timestamp};
+use super::Word;
+use super::message::{Announced, Class, INFO, message};
+use crate::event::{CollectionSettings, CollectionStateChanged, PackageStateChanged};
+use crate::model::{PackageState, Timestamp};
 
 /// Topic of a package's change, without the prefix. Also the name of its class among the entry
 /// points.
 pub const PACKAGE: &str = "koschei.package.state.change";
 /// Topic of a collection's change, likewise.
 pub const COLLECTION: &str = "koschei.collection.state.change";
-/// The topics under which we publish.
-pub const OURS: [&str; 2] = [PACKAGE, COLLECTION];
 
-/// The distribution that has the classes, in the spelling of `fedora-messaging`.
-const SCHEMA_PACKAGE: &str = "koschei_messages";
-/// Severity `INFO`, the default that neither class overrides.
-const SEVERITY: u8 = 20;
-
-/// A message to publish.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Announced {
-    /// Topic, without the prefix.
-    pub topic: &'static str,
-    /// Headers: a JSON object of texts, whole numbers, and true.
-    pub headers: String,
-    /// Body, as JSON.
-    pub body: String,
+const fn class(topic: &'static str) -> Class {
+    Class { topic, package: "koschei_messages", severity: INFO }
 }
 
 #[derive(Serialize)]
@@ -63,115 +47,80 @@ struct CollectionBody<'a> {
     repo_id: String,
 }
 
-/// Returns the message about an event of a collection with these settings, recorded at `at`. `None`
-/// if there is nothing to say.
+/// Returns the message about a change of a package whose collection has these settings, recorded at
+/// `at`. `None` if there is nothing to say.
 ///
-/// `told` says whether a message about the same package was made before. The first state that a
-/// package has is no change, so it is announced only to those who were told another one.
-pub fn announced(event: &Event, of: &CollectionSettings, at: Timestamp, told: bool) -> Option<Announced> {
-    match event {
-        Event::PackageStateChanged(e) => package(e, of, at, told),
-        Event::CollectionStateChanged(e) => collection(e, of, at),
-        _ => None,
-    }
-}
-
-/// Returns the collection whose settings [`announced`] needs. `None` if the event gives no message.
-pub fn collection_of(event: &Event) -> Option<&str> {
-    match event {
-        Event::PackageStateChanged(e) => Some(&e.collection),
-        Event::CollectionStateChanged(e) => Some(&e.collection),
-        _ => None,
-    }
-}
-
-fn package(e: &PackageStateChanged, of: &CollectionSettings, at: Timestamp, told: bool) -> Option<Announced> {
-    let is_first = matches!(e.old, None | Some(PackageState::Unknown));
-    if is_first && !told {
-        return None;
-    }
-    let (old, new) = (word(e.old.unwrap_or(PackageState::Unknown)), word(e.new));
+/// `told` is what a message about the package last said. The first state that a package has is no
+/// change, so it is announced only to those who were told another one.
+pub fn package(
+    e: &PackageStateChanged,
+    of: &CollectionSettings,
+    at: Timestamp,
+    told: Option<Word>,
+) -> Option<Announced> {
+    let (old, new) = (package_before(e, told)?, Word::from(e.new));
     if old == new {
         return None;
     }
     let body = PackageBody {
         name: &e.package,
-        old,
-        new,
+        old: old.as_str(),
+        new: new.as_str(),
         koji_instance: of.hub.as_str(),
         repo: &e.collection,
         collection: &e.collection,
         collection_name: &of.display_name,
         groups: [],
     };
-    Some(message(PACKAGE, &body, &[&e.package], at))
+    Some(message(&class(PACKAGE), &body, [e.package.as_str()], at))
 }
 
-/// Returns the word of `koschei-messages` for a state.
-const fn word(state: PackageState) -> &'static str {
-    match state {
-        PackageState::Ok => "ok",
-        PackageState::Failing => "failing",
-        PackageState::Unresolved => "unresolved",
-        PackageState::Blocked | PackageState::Untracked | PackageState::Unknown => "ignored",
-    }
+/// Returns what subscribers believe of a package before a change. `None` if they know nothing of
+/// it.
+pub fn package_before(e: &PackageStateChanged, told: Option<Word>) -> Option<Word> {
+    let before = e.old.filter(|old| *old != PackageState::Unknown);
+    told.or(before.map(Word::from))
 }
 
-fn collection(e: &CollectionStateChanged, of: &CollectionSettings, at: Timestamp) -> Option<Announced> {
+/// Returns the message about a change of a collection's buildroot, likewise.
+pub fn collection(
+    e: &CollectionStateChanged,
+    of: &CollectionSettings,
+    at: Timestamp,
+    told: Option<Word>,
+) -> Option<Announced> {
+    let (old, new) = (told.unwrap_or(e.old.into()), Word::from(e.new));
     // The class has no summary for a new state `unknown`.
-    if e.old == e.new || e.new == BuildrootState::Unknown {
+    if old == new || new == Word::Unknown {
         return None;
     }
     let body = CollectionBody {
-        old: e.old.as_str(),
-        new: e.new.as_str(),
+        old: old.as_str(),
+        new: new.as_str(),
         koji_instance: of.hub.as_str(),
         collection: &e.collection,
         collection_name: &of.display_name,
         repo_id: e.repo_id.to_string(),
     };
-    Some(message(COLLECTION, &body, &[], at))
-}
-
-fn message(topic: &'static str, body: &impl Serialize, packages: &[&str], at: Timestamp) -> Announced {
-    let mut headers = Map::new();
-    headers.insert("fedora_messaging_schema".to_owned(), topic.into());
-    headers.insert("fedora_messaging_schema_package".to_owned(), SCHEMA_PACKAGE.into());
-    headers.insert("fedora_messaging_severity".to_owned(), SEVERITY.into());
-    headers.insert("priority".to_owned(), 0.into());
-    headers.insert("sent-at".to_owned(), sent_at(at).into());
-    for package in packages {
-        headers.insert(format!("fedora_messaging_rpm_{package}"), true.into());
-    }
-    Announced {
-        topic,
-        headers: Value::Object(headers).to_string(),
-        body: serde_json::to_string(body).expect("a body holds only what JSON can say"),
-    }
-}
-
-/// Returns a time as Python's `isoformat` writes one in UTC with whole seconds.
-fn sent_at(at: Timestamp) -> String {
-    let seconds = Timestamp::from_secs(at.micros().div_euclid(1_000_000)).to_string();
-    format!("{}+00:00", seconds.trim_end_matches('Z'))
+    Some(message(&class(COLLECTION), &body, [], at))
 }
 
 #[cfg(test)]
 mod tests {
     use rstest::rstest;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
-    use crate::model::RepoId;
+    use crate::model::{BuildrootState, RepoId};
     use PackageState::{Blocked, Failing, Ok, Unknown, Unresolved, Untracked};
 
     fn of() -> CollectionSettings {
         CollectionSettings { display_name: "Fedora Rawhide".to_owned(), ..CollectionSettings::f99() }
     }
 
-    fn change(old: Option<PackageState>, new: PackageState) -> Event {
+    fn change(old: Option<PackageState>, new: PackageState) -> PackageStateChanged {
         let (collection, package) = ("f99".into(), "bash".into());
-        PackageStateChanged { collection, package, old, new, reason: "why".to_owned() }.into()
+        PackageStateChanged { collection, package, old, new, reason: "why".to_owned() }
     }
 
     fn json(text: &str) -> Value {
@@ -199,7 +148,7 @@ mod tests {
         #[case] new: PackageState,
         #[case] said: Option<(&str, &str)>,
     ) {
-        let message = announced(&change(old, new), &of(), Timestamp::from_secs(0), false);
+        let message = package(&change(old, new), &of(), Timestamp::from_secs(0), None);
         let body = message.as_ref().map(|m| json(&m.body));
         let words = body.as_ref().map(|b| (b["old"].as_str().unwrap(), b["new"].as_str().unwrap()));
         assert_eq!(words, said);
@@ -215,7 +164,7 @@ mod tests {
         #[case] new: PackageState,
         #[case] said: Option<&str>,
     ) {
-        let message = announced(&change(old, new), &of(), Timestamp::from_secs(0), true);
+        let message = package(&change(old, new), &of(), Timestamp::from_secs(0), Some(Word::Ignored));
         let body = message.map(|m| json(&m.body));
         assert_eq!(body.as_ref().map(|b| b["old"].as_str().unwrap()), said.map(|_| "ignored"));
         assert_eq!(body.as_ref().map(|b| b["new"].as_str().unwrap()), said);
@@ -224,7 +173,7 @@ mod tests {
     #[test]
     fn a_whole_message_about_a_package() {
         let at = Timestamp(1_790_000_000_999_999);
-        let message = announced(&change(Some(Ok), Failing), &of(), at, false).unwrap();
+        let message = package(&change(Some(Ok), Failing), &of(), at, None).unwrap();
         assert_eq!(message.topic, "koschei.package.state.change");
         let body = json!({
             "name": "bash", "old": "ok", "new": "failing", "koji_instance": "primary", "repo": "f99",
@@ -240,7 +189,7 @@ mod tests {
             "sent-at": "2026-09-21T14:13:20+00:00",
         });
         assert_eq!(json(&message.headers), headers);
-        assert_eq!(announced(&change(Some(Ok), Failing), &of(), at, false), Some(message), "always the same");
+        assert_eq!(package(&change(Some(Ok), Failing), &of(), at, None), Some(message), "always the same");
     }
 
     #[rstest]
@@ -252,7 +201,7 @@ mod tests {
     #[case::no_change(BuildrootState::Ok, BuildrootState::Ok, false)]
     fn changes_of_collections(#[case] old: BuildrootState, #[case] new: BuildrootState, #[case] is_said: bool) {
         let event = CollectionStateChanged { collection: "f99".into(), old, new, repo_id: RepoId(17) };
-        let message = announced(&event.into(), &of(), Timestamp::from_secs(0), false);
+        let message = collection(&event, &of(), Timestamp::from_secs(0), None);
         assert_eq!(message.is_some(), is_said);
         let Some(message) = message else { return };
         let body = json!({

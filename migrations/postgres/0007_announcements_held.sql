@@ -1,0 +1,12 @@
+-- Owners of the packages that an announcement names, as a JSON list of persons' ids.
+ALTER TABLE announcements ADD COLUMN people text COLLATE "C" NOT NULL DEFAULT '[]';
+-- They are checked along the events.
+CREATE INDEX announcements_by_event ON announcements (seq, number);
+-- Changes that are announced once they have stood for a while: the event of the last change, and the word for the state before the first.
+CREATE TABLE announcements_held (
+    subject text COLLATE "C" NOT NULL PRIMARY KEY,
+    seq     int8 NOT NULL,
+    old     text COLLATE "C" NOT NULL
+);
+-- The last one of each subject and topic is looked for, when the service starts and when old ones are deleted.
+CREATE INDEX announcements_of_subject ON announcements (subject, topic, number);
