@@ -13,8 +13,8 @@ const MANY: usize = 4;
 const GROWTHS: u32 = 3;
 /// A large cause breaks this many packages.
 const LARGE: usize = 100;
-/// Any growth is told this long after the last message, in seconds. The time triples with each.
-const PATIENCE: i64 = 12 * 3_600;
+/// Any growth is told this long after the last message, in seconds. The time doubles with each.
+const PATIENCE: i64 = 6 * 3_600;
 /// A cause to which nothing was added for this long is no news, in seconds. Such a cause was there
 /// before announcing was switched on.
 const NEWS: i64 = 24 * 3_600;
@@ -73,7 +73,7 @@ pub fn notice(open: &OpenCause, said: Option<&SaidCause>, now: Timestamp, hold: 
     };
     let new: Vec<Name> = names.into_iter().filter(|name| !said.named.contains(name)).collect();
     let many = count >= MANY * usize::try_from(said.count).unwrap_or(usize::MAX).max(1);
-    let waited = now >= said.at.plus_secs(PATIENCE * 3_i64.pow(said.growths.min(GROWTHS)));
+    let waited = now >= said.at.plus_secs(PATIENCE << said.growths.min(GROWTHS));
     let is_due = if may_grow(said) { many || waited } else { many && count >= LARGE };
     (is_due && !new.is_empty()).then_some(Notice { topic: CAUSE_GREW, packages: new, count })
 }

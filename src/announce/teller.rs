@@ -88,13 +88,23 @@ pub struct Decided {
     pub held: Vec<(String, Option<(Seq, Word)>)>,
 }
 
-/// An event that may be told.
-#[derive(Clone, Copy)]
-struct Place<'a> {
-    seq: Seq,
-    hash: ChainHash,
-    at: Timestamp,
-    subject: &'a str,
+/// Where an event stands in the log.
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'a> {
+    /// Its sequence.
+    pub seq: Seq,
+    /// Its hash.
+    pub hash: ChainHash,
+    /// Its time of recording.
+    pub at: Timestamp,
+    /// Its subject.
+    pub subject: &'a str,
+}
+
+impl<'a> From<&'a Record> for Place<'a> {
+    fn from(record: &'a Record) -> Self {
+        Self { seq: record.seq, hash: record.hash, at: record.recorded_at, subject: &record.subject }
+    }
 }
 
 impl Teller {
@@ -109,8 +119,7 @@ impl Teller {
     }
 
     /// Hears an event. `state` is the state before it. Cost: at a tick, linear in the packages.
-    pub fn hear(&mut self, record: &Record, event: &Event, state: &State) {
-        let place = Place { seq: record.seq, hash: record.hash, at: record.recorded_at, subject: &record.subject };
+    pub fn hear(&mut self, place: Place<'_>, event: &Event, state: &State) {
         match event {
             Event::Tick(_) => self.tick(place, state),
             Event::PackageStateChanged(e) => {
@@ -119,7 +128,9 @@ impl Teller {
                 if c.announced == BuildrootState::Unknown || fills {
                     return;
                 }
-                let Some(old) = koschei_messages::package_before(e, self.believed(place.subject)) else { return };
+                let waiting = self.held.get(place.subject).map(|held| held.old);
+                let before = || koschei_messages::package_before(e, self.believed(place.subject));
+                let Some(old) = waiting.or_else(before) else { return };
                 self.changed(place, event, (old, e.new.into()), state);
             }
             Event::CollectionStateChanged(e) => {
@@ -356,3 +367,7 @@ pub fn rebuild_message(
     };
     Some((message, vec![package.clone()]))
 }
+
+#[cfg(test)]
+#[path = "teller_tests.rs"]
+mod tests;

@@ -41,7 +41,7 @@ impl Writer {
     /// and the last one of the chain.
     pub(super) fn announce_event(&mut self, record: &Record, event: &Event) {
         let Some(teller) = &mut self.teller else { return };
-        teller.hear(record, event, &self.state);
+        teller.hear(record.into(), event, &self.state);
         let decided = teller.take();
         for saying in decided.sayings {
             let announcement = self.row(saying, record);
