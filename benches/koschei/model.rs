@@ -327,7 +327,7 @@ impl Check {
                 self.same(
                     || format!("list entry of {name} in {}", tag.name),
                     &tag.blocked[i],
-                    &f.and_then(|f| f.blocked),
+                    &f.and_then(|f| f.blocked()),
                 );
                 self.same(|| format!("builds of {name} in {}", tag.name), &builds, &found);
             }

@@ -12,6 +12,7 @@ pub mod koschei_messages;
 mod message;
 pub mod richer;
 pub mod schema;
+pub mod sentence;
 pub mod teller;
 mod told;
 mod word;

@@ -7,16 +7,16 @@
 //! time: the messages about the cause name it. Without that time the cause is not known yet, so
 //! each package is told.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::causes::{Notice, covers, described, notice, subject};
-use super::richer::{At, CAUSE_CLOSED, Cause};
+use super::richer::{At, CAUSE_CLOSED, Cause, PACKAGES_MAX};
 use super::{Announced, Said, Word, koschei_messages};
 use crate::decide::causes::{OpenCause, cause_of, open_causes};
 use crate::decide::state_reason::{reason_of, state_reason};
 use crate::event::{ChainHash, Event, Record};
 use crate::fold::{Collection, State};
-use crate::model::{BuildrootState, Name, Seq, Timestamp};
+use crate::model::{BuildrootState, Name, PersonId, Seq, Timestamp};
 
 /// What is told, and how soon.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
@@ -61,7 +61,12 @@ pub struct Saying {
     pub message: Announced,
     /// The packages that it names.
     pub packages: Vec<Name>,
+    /// Owners of these packages, at most [`PEOPLE_MAX`].
+    pub people: Vec<PersonId>,
 }
+
+/// Most owners of packages that a message names. Each is a header, as each package is.
+pub const PEOPLE_MAX: usize = 200;
 
 /// Decides what is said when.
 #[derive(Default, Debug)]
@@ -168,7 +173,7 @@ impl Teller {
             if self.telling.richer {
                 let told = self.said.ours(place.subject);
                 let message = state_message(event, (told, old), self.at(place, event, state), state);
-                self.say(place, message.into_iter());
+                self.say(place, collection_of(event), message, state);
             }
         }
     }
@@ -179,7 +184,7 @@ impl Teller {
         }
         let place = Place { seq: held.seq, hash: held.hash, at: held.since, subject };
         let message = theirs(&held.event, held.since, Some(self.said.theirs(subject).unwrap_or(held.old)), state);
-        self.say(place, message.into_iter());
+        self.say(place, collection_of(&held.event), message, state);
     }
 
     /// Tells what has stood long enough, and speaks of causes.
@@ -197,7 +202,7 @@ impl Teller {
                 let (told, place) = (self.said.ours(&subject), Place { subject: &subject, ..place });
                 let at = self.at(place, &held.event, state);
                 let message = state_message(&held.event, (told, held.old), at, state);
-                self.say(place, message.into_iter());
+                self.say(place, collection_of(&held.event), message, state);
             }
         }
         if self.telling.richer {
@@ -231,7 +236,7 @@ impl Teller {
             };
             let at = self.at_collection(tick, (&cause.collection, c));
             let message = at.cause(topic, described(cause), &packages, count);
-            self.say(Place { subject: &subject, ..tick }, [(message, packages)].into_iter());
+            self.say(Place { subject: &subject, ..tick }, Some(&cause.collection), Some((message, packages)), state);
         }
         let is_open = |at: &str| open.iter().any(|cause| subject(&cause.collection, &cause.id) == at);
         let over: Vec<String> = self.said.causes().keys().filter(|at| !is_open(at)).cloned().collect();
@@ -247,15 +252,16 @@ impl Teller {
                 continue;
             };
             let packages: Vec<Name> = said.named.iter().cloned().collect();
-            let at = self.at_collection(tick, (&said.collection, c));
+            let collection = said.collection.clone();
+            let at = self.at_collection(tick, (&collection, c));
             let message = at.cause(CAUSE_CLOSED, said.cause.clone(), &packages, 0);
-            self.say(Place { subject: &subject, ..tick }, [(message, packages)].into_iter());
+            self.say(Place { subject: &subject, ..tick }, Some(&collection), Some((message, packages)), state);
         }
     }
 
     fn rebuild(&mut self, place: Place<'_>, event: &Event, state: &State) {
         let message = rebuild_message(event, place.seq, place.at, self.telling.site.as_deref(), state);
-        self.say(place, message.into_iter());
+        self.say(place, collection_of(event), message, state);
     }
 
     fn at<'a>(&'a self, place: Place<'_>, event: &'a Event, state: &'a State) -> Option<At<'a>> {
@@ -268,13 +274,28 @@ impl Teller {
         At { collection, settings: &c.settings, seq: place.seq, at: place.at, site }
     }
 
-    fn say(&mut self, place: Place<'_>, messages: impl Iterator<Item = (Announced, Vec<Name>)>) {
-        for (message, packages) in messages {
-            self.said.hear(place.subject, message.topic, place.at, &message.body);
-            let (seq, hash, at, subject) = (place.seq, place.hash, place.at, place.subject.to_owned());
-            self.sayings.push(Saying { seq, hash, at, subject, message, packages });
-        }
+    fn say(
+        &mut self,
+        place: Place<'_>,
+        collection: Option<&Name>,
+        message: Option<(Announced, Vec<Name>)>,
+        state: &State,
+    ) {
+        let Some((message, packages)) = message else { return };
+        self.said.hear(place.subject, message.topic, place.at, &message.body);
+        let (seq, hash, at, subject) = (place.seq, place.hash, place.at, place.subject.to_owned());
+        let c = collection.and_then(|name| state.collections.get(name));
+        let people = c.map(|c| owners(state, c, &packages)).unwrap_or_default();
+        self.sayings.push(Saying { seq, hash, at, subject, message, packages, people });
     }
+}
+
+/// Returns the owners of packages, by Koji's package lists, each once.
+fn owners(state: &State, c: &Collection, packages: &[Name]) -> Vec<PersonId> {
+    let Some(hub) = state.hubs.get(&c.settings.hub) else { return Vec::new() };
+    let named = packages.iter().take(PACKAGES_MAX);
+    let people: BTreeSet<&PersonId> = named.filter_map(|package| hub.owner(&c.chain, package)).collect();
+    people.into_iter().take(PEOPLE_MAX).cloned().collect()
 }
 
 /// Returns a collection of which a buildroot was looked at.

@@ -5,6 +5,7 @@
 //! did not answer; 5 a check found a problem; 130 interrupted (`ingest`).
 
 mod admin;
+mod announcements;
 mod as_of;
 mod broken;
 mod causes;
@@ -75,6 +76,7 @@ enum Verb {
     Causes(causes::CausesArgs),
     Cause(causes::CauseArgs),
     Suspects(causes::SuspectsArgs),
+    Announcements(announcements::AnnouncementsArgs),
     History(history::HistoryArgs),
     Commands(commands::CommandsArgs),
     Resolve(Box<resolve::ResolveArgs>),
@@ -217,6 +219,7 @@ pub fn run(cli: Cli) -> ExitCode {
             Verb::Causes(args) => Box::pin(causes::causes(&args)).await,
             Verb::Cause(args) => Box::pin(causes::cause(&args)).await,
             Verb::Suspects(args) => Box::pin(causes::suspects(&args)).await,
+            Verb::Announcements(args) => Box::pin(announcements::run(&args)).await,
             Verb::History(args) => Box::pin(history::run(&args)).await,
             Verb::Commands(args) => Box::pin(commands::run(&args)).await,
             Verb::Resolve(args) => resolve::run(&args).map_err(CliError::from),

@@ -91,7 +91,7 @@ fn told(hub: &Hub, h: &HubState, lines: &mut Vec<String>) {
             lines.push(format!("{hub} tag {tag} inherits {} {}", link.priority, link.tag));
         }
         for (package, p) in &t.packages {
-            if let Some(blocked) = p.blocked {
+            if let Some(blocked) = p.blocked() {
                 let word = if blocked { "blocked" } else { "listed" };
                 lines.push(format!("{hub} tag {tag} package {package} {word}"));
             }

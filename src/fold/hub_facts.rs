@@ -230,7 +230,7 @@ fn of_state(hub: &HubState, watched: &[Watched]) -> HubFacts {
             ..TagFacts::default()
         };
         for (package, p) in &tag.packages {
-            if let Some(blocked) = p.blocked {
+            if let Some(blocked) = p.blocked() {
                 seen.listed.insert(package.clone(), blocked);
             }
             if !p.builds.is_empty() {

@@ -46,7 +46,7 @@ pub use package::{ArchVerdict, Declined, FoundCause, Latest, Package, Sighting, 
 pub use refusal::Refusal;
 pub use repo::Repo;
 pub use state::{AdoptedPolicy, Cancelled, HubState, OpenRebuild, Standing, State, Touched};
-pub use tag::{Tag, TagPackage, TaggedBuild};
+pub use tag::{ListEntry, Tag, TagPackage, TaggedBuild};
 pub use task::{Step, Task};
 pub use tracked::Tracked;
 

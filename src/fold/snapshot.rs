@@ -22,7 +22,7 @@ use crate::model::{Class, Classified, Seq};
 
 /// Version of the format. Increase it whenever the shape of [`State`] or the form of its bytes
 /// changes. A snapshot of another version is not used.
-pub const VERSION: u32 = 12;
+pub const VERSION: u32 = 13;
 
 /// First bytes of a snapshot.
 const MAGIC: [u8; 8] = *b"KoSnap\r\n";

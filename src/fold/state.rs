@@ -399,7 +399,7 @@ impl State {
         let i = collection.package_index(name);
         let package = &mut collection.packages[i];
         let lists = hub.lists(&collection.chain, name);
-        package.blocked = lists.iter().find_map(|l| l.blocked).unwrap_or(false);
+        package.blocked = lists.iter().find_map(|l| l.blocked()).unwrap_or(false);
         let latest = lists.iter().find_map(|l| l.builds.last().copied());
         let latest = latest.and_then(|l| Some((l, hub.builds.get(&l.build)?)));
         let mut dropped = Vec::new();

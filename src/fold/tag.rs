@@ -1,13 +1,14 @@
 //! Folds tags: their package lists, their builds in tagging order, and their configuration.
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{HubState, Map};
 use crate::event::{
     BuildTagged, BuildUntagged, ExternalRepo, GroupDefinition, Inheritance, PackageListAction, PackageListChanged,
     TagObserved,
 };
-use crate::model::{BuildId, Name, Seq, TagId, Timestamp};
+use crate::model::{BuildId, Name, PersonId, Seq, TagId, Timestamp};
 
 /// How many ended taggings of a package are remembered in a tag, the last ones.
 pub(super) const PAST_KEPT: usize = 16;
@@ -53,14 +54,45 @@ pub(super) enum Untagged {
     NotThere,
 }
 
+/// An entry of a package list.
+///
+/// Snapshots store both fields. Digests cover only whether it blocks: stand-ins of people are chosen
+/// at random, and digests of logs from before owners were kept stay what they were.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ListEntry {
+    /// Whether it blocks the package.
+    pub blocked: bool,
+    /// Owner of the package, if known.
+    pub owner: Option<PersonId>,
+}
+
+impl Serialize for ListEntry {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        if to.is_human_readable() {
+            return self.blocked.serialize(to);
+        }
+        (self.blocked, &self.owner).serialize(to)
+    }
+}
+
+impl<'de> Deserialize<'de> for ListEntry {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        if from.is_human_readable() {
+            return Err(D::Error::custom("only a snapshot says who owns a package"));
+        }
+        let (blocked, owner) = Deserialize::deserialize(from)?;
+        Ok(Self { blocked, owner })
+    }
+}
+
 /// A package in a tag. Its entry in the package list and its tagged builds are independent of each
 /// other.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct TagPackage {
-    /// Entry in this tag's own package list: `Some(true)` if blocked, `Some(false)` if listed,
-    /// `None` if not in the list.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub blocked: Option<bool>,
+    /// Entry in this tag's own package list. `None` if it is not in the list. Its name in digests is
+    /// as old as the digests.
+    #[serde(default, rename = "blocked", skip_serializing_if = "Option::is_none")]
+    pub entry: Option<ListEntry>,
     /// Builds in the tag, oldest tagging first. The last one is the latest, whatever its version.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub builds: Vec<TaggedBuild>,
@@ -73,6 +105,11 @@ pub struct TagPackage {
 }
 
 impl TagPackage {
+    /// Returns whether the entry blocks the package. `None` if there is none.
+    pub fn blocked(&self) -> Option<bool> {
+        self.entry.as_ref().map(|entry| entry.blocked)
+    }
+
     /// Puts a build at the place of its tagging: by Koji event among the builds whose event is
     /// known, else at the end. A build that is in the tag already moves (Koji: a forced re-tag),
     /// unless `new` is an older tagging than the known one.
@@ -200,16 +237,20 @@ impl HubState {
     /// Changes a tag's package list.
     pub(super) fn listed(&mut self, e: &PackageListChanged) {
         let package = self.tag_mut(&e.tag).package(&e.package);
-        package.blocked = match e.action {
-            PackageListAction::Block => Some(true),
-            PackageListAction::Unblock => Some(false),
-            PackageListAction::Remove => None,
+        let blocked = match e.action {
+            PackageListAction::Block => true,
+            PackageListAction::Unblock => false,
+            PackageListAction::Remove => {
+                package.entry = None;
+                return;
+            }
             // `update` does not say what it updated. If it does not mention blocking, the entry
             // stays as it was.
-            PackageListAction::Add | PackageListAction::Update => {
-                Some(e.blocked.unwrap_or(package.blocked.unwrap_or(false)))
-            }
+            PackageListAction::Add | PackageListAction::Update => e.blocked.or(package.blocked()).unwrap_or(false),
         };
+        // Koji names no owner when it unblocks.
+        let owner = e.by.clone().or_else(|| package.entry.take()?.owner);
+        package.entry = Some(ListEntry { blocked, owner });
     }
 
     /// Takes over what was looked up about a tag. If the tag is gone, returns the packages it lost.
@@ -237,6 +278,12 @@ impl HubState {
             tag.external_repos.clone_from(&e.external_repos);
         }
         Vec::new()
+    }
+
+    /// Returns the owner of a package: that of the nearest package list that names one. `chain` is a
+    /// tag and those it inherits from.
+    pub fn owner<'a>(&'a self, chain: &[Name], package: &str) -> Option<&'a PersonId> {
+        self.lists(chain, package).into_iter().find_map(|listed| listed.entry.as_ref()?.owner.as_ref())
     }
 
     /// Returns the tag and all tags it inherits from, nearest first, each once (Koji:
@@ -275,7 +322,7 @@ impl HubState {
     /// Returns the tag whose package list blocks a package, seen from the first tag of `chain`.
     /// Returns `None` if the package is not blocked there.
     pub fn blocked_by<'a>(&self, chain: &'a [Name], package: &str) -> Option<&'a Name> {
-        let list = |t: &Name| self.tags.get(t)?.packages.get(package)?.blocked;
+        let list = |t: &Name| self.tags.get(t)?.packages.get(package)?.blocked();
         chain.iter().find_map(|t| Some((t, list(t)?))).filter(|(_, blocked)| *blocked).map(|(t, _)| t)
     }
 }

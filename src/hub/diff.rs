@@ -9,8 +9,8 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use super::interest::HubObject;
 use super::snapshot::{LookReason, Observation, Seen};
 use crate::event::{Event, FactId, NewEvent, Source};
-use crate::fold::{HubState, State};
-use crate::model::{BuildId, Hub, Name, TagId, Timestamp};
+use crate::fold::{HubState, State, TagPackage};
+use crate::model::{BuildId, Hub, Name, PersonId, TagId, Timestamp};
 
 /// A message about anything younger than this may still be on its way.
 const YOUNG_MICROS: i64 = 60_000_000;
@@ -29,11 +29,12 @@ pub struct News {
     pub invented: u32,
 }
 
-/// Compares an observation with the state. Cost: O(seen); O(tag) for a whole tag.
-pub fn differences(state: &State, look: &Observation) -> News {
+/// Compares an observation with the state. `person` returns the stand-in for a name. Cost: O(seen);
+/// O(tag) for a whole tag.
+pub fn differences(state: &State, look: &Observation, person: &mut dyn FnMut(&str) -> PersonId) -> News {
     let nothing = HubState::default();
     let hub = state.hubs.get(&look.hub).unwrap_or(&nothing);
-    let mut compare = Compare::new(hub, look);
+    let mut compare = Compare::new(hub, look, person);
     // If a tag is gone, everything in it is gone, too. A fact for each of its builds and packages
     // would mean thousands of facts without information.
     let gone: FxHashSet<&Name> = look.seen.iter().filter_map(tag_that_is_gone).collect();
@@ -66,6 +67,7 @@ fn tag_that_is_gone(seen: &Seen) -> Option<&Name> {
 pub(super) struct Compare<'a> {
     pub(super) hub: &'a HubState,
     pub(super) look: &'a Observation,
+    person: &'a mut dyn FnMut(&str) -> PersonId,
     news: News,
     /// Whether news from the current object does not count as missed.
     quiet: bool,
@@ -81,10 +83,11 @@ pub(super) struct Compare<'a> {
 }
 
 impl<'a> Compare<'a> {
-    fn new(hub: &'a HubState, look: &'a Observation) -> Self {
+    fn new(hub: &'a HubState, look: &'a Observation, person: &'a mut dyn FnMut(&str) -> PersonId) -> Self {
         Self {
             hub,
             look,
+            person,
             news: News::default(),
             quiet: false,
             counted: false,
@@ -104,7 +107,7 @@ impl<'a> Compare<'a> {
                 self.whole.insert(tag);
             }
         }
-        self.entries.extend(listed.iter().map(|(package, blocked)| ((tag, package), Some(*blocked))));
+        self.entries.extend(listed.iter().map(|seen| ((tag, &seen.package), Some(seen.blocked))));
     }
 
     /// Checks whether a package is blocked for a tag. The nearest package list that has an entry
@@ -113,13 +116,18 @@ impl<'a> Compare<'a> {
         let entry = |tag: &Name| match self.entries.get(&(tag, package)) {
             Some(seen) => *seen,
             None if self.whole.contains(tag) => None,
-            None => self.hub.tags.get(tag).and_then(|t| t.packages.get(package)).and_then(|p| p.blocked),
+            None => self.hub.tags.get(tag).and_then(|t| t.packages.get(package)).and_then(TagPackage::blocked),
         };
         chain.iter().find_map(entry) == Some(true)
     }
 }
 
 impl Compare<'_> {
+    /// Returns the stand-in of a person.
+    pub(super) fn person(&mut self, name: &str) -> PersonId {
+        (self.person)(name)
+    }
+
     /// Notes a fact. `key` is its identity without the hub. `None` if only the comparison can tell
     /// that the fact is new.
     pub(super) fn fact(

@@ -8,9 +8,14 @@ use crate::event::{
     BuildTagged, CollectionCreated, CollectionSettings, Envelope, Event, Reconciled, RepoDeleted, RepoExpired,
     RepoInitialised, RepoReady, Source, TagObserved, TaskChanged,
 };
-use crate::hub::snapshot::{BuildSeen, LookReason, RepoSeen, TaggedSeen};
+use crate::hub::snapshot::{BuildSeen, ListedSeen, LookReason, RepoSeen, TaggedSeen};
 use crate::model::koji::{BuildState, RepoState, TaskState};
 use crate::model::{BuildId, Nvr, RepoId, Seq, TaskId, Timestamp};
+
+/// Compares, and calls people by their names.
+fn compared(state: &State, look: &Observation) -> News {
+    differences(state, look, &mut |name| PersonId::new(format!("p-{name}")))
+}
 
 fn primary() -> Hub {
     Hub::new("primary")
@@ -103,7 +108,7 @@ fn saw(event: i64, seen: Vec<Seen>) -> Observation {
 #[case::between(20, &[1])]
 #[case::after_both(40, &[1, 2])]
 fn what_came_after_we_looked_is_not_gone(#[case] event: i64, #[case] gone: &[i64]) {
-    let facts = differences(&known(), &look(event)).facts;
+    let facts = compared(&known(), &look(event)).facts;
     let untagged: Vec<i64> = facts
         .iter()
         .filter_map(|f| match &f.event {
@@ -129,7 +134,7 @@ fn what_came_after_we_looked_is_not_gone(#[case] event: i64, #[case] gone: &[i64
 fn only_what_was_asked_for_can_be_gone(#[case] from: Option<i64>, #[case] gone: &[i64]) {
     let (tag, from) = ("f99-build".into(), from.map(RepoId));
     let look = saw(40, vec![Seen::Repos { tag, usable: Vec::new(), from, later: Vec::new() }]);
-    let facts = differences(&known(), &look).facts;
+    let facts = compared(&known(), &look).facts;
     let deleted = facts.iter().filter_map(|f| match &f.event {
         Event::RepoDeleted(e) => Some(e.repo_id.0),
         _ => None,
@@ -164,7 +169,7 @@ fn a_task_the_hub_does_not_know_has_vanished(#[case] task: Option<TaskState>, #[
         };
         apply(&mut state, changed, 40);
     }
-    let facts = differences(&state, &saw(40, vec![Seen::NoTask(TaskId(7))])).facts;
+    let facts = compared(&state, &saw(40, vec![Seen::NoTask(TaskId(7))])).facts;
     let told: Vec<_> = facts.iter().map(|f| f.event.kind().name).collect();
     assert_eq!(told.join(" "), if vanished { "task_vanished" } else { "" });
 }
@@ -175,7 +180,7 @@ fn a_task_the_hub_does_not_know_has_vanished(#[case] task: Option<TaskState>, #[
 #[case::looked_at_that_event(30, 31)]
 #[case::looked_later(40, 40)]
 fn a_build_is_taken_out_after_it_was_put_in(#[case] looked: i64, #[case] taken_out: i64) {
-    let facts = differences(&known(), &look(looked)).facts;
+    let facts = compared(&known(), &look(looked)).facts;
     let second = facts.iter().find(|f| matches!(&f.event, Event::BuildUntagged(e) if e.build_id.0 == 2));
     assert_eq!(second.unwrap().koji_event, Some(taken_out));
 }
@@ -185,7 +190,7 @@ fn a_build_is_taken_out_after_it_was_put_in(#[case] looked: i64, #[case] taken_o
 fn a_target_that_is_not_there_is_told_to_whoever_builds_for_it() {
     let mut state = known();
     let told = |state: &State, target: &str| {
-        let facts = differences(state, &saw(40, vec![Seen::Target(target.into(), None)])).facts;
+        let facts = compared(state, &saw(40, vec![Seen::Target(target.into(), None)])).facts;
         facts.into_iter().map(|f| f.event).collect::<Vec<_>>()
     };
     assert_eq!(told(&state, "somebody-elses"), []);
@@ -220,7 +225,7 @@ fn every_end_of_a_build_has_a_time(
         completed_at: completed.map(Timestamp::from_secs),
     };
     let mut known = known();
-    let told = |state: &State| differences(state, &saw(40, vec![Seen::Build(build.clone())])).facts;
+    let told = |state: &State| compared(state, &saw(40, vec![Seen::Build(build.clone())])).facts;
     let facts = told(&known);
     let [Event::BuildChanged(fact)] = &facts.iter().map(|f| f.event.clone()).collect::<Vec<_>>()[..] else {
         panic!("{facts:?}")
@@ -252,7 +257,7 @@ fn a_repository_goes_forward_only(#[case] seen: RepoState, #[case] news: [&str; 
         for event in life {
             apply(&mut state, event, 35);
         }
-        let facts = differences(&state, &saw(40, vec![Seen::Repo(repo(9, seen, Some(35)))])).facts;
+        let facts = compared(&state, &saw(40, vec![Seen::Repo(repo(9, seen, Some(35)))])).facts;
         let kinds: Vec<_> = facts.iter().map(|f| f.event.kind().name).collect();
         kinds.join(" ")
     });
@@ -265,10 +270,10 @@ fn the_event_of_a_repository_is_news() {
     let mut state = known();
     apply(&mut state, ready(9, None), 35);
     let look = saw(40, vec![Seen::Repo(repo(9, RepoState::Ready, Some(35)))]);
-    let facts = differences(&state, &look).facts;
+    let facts = compared(&state, &look).facts;
     assert!(matches!(&facts[..], [f] if matches!(&f.event, Event::RepoReady(r) if r.create_event == Some(35))));
     apply(&mut state, ready(9, Some(35)), 35);
-    assert_eq!(differences(&state, &look).facts.len(), 0);
+    assert_eq!(compared(&state, &look).facts.len(), 0);
 }
 
 /// A message about something after the hub's last event of a minute ago may be on its way. A
@@ -292,7 +297,7 @@ fn only_what_is_settled_was_missed(#[case] event: i64, #[case] missed: u32) {
     apply(&mut state, f99, 30);
     apply(&mut state, Reconciled { hub: primary(), through: 30, missed: 0, invented: 0 }, 30);
     let look = |seen: Seen| Observation { settled: Some(30), at: Timestamp::from_secs(1000), ..saw(40, vec![seen]) };
-    let of_repo = differences(&state, &look(Seen::Repo(repo(9, RepoState::Ready, Some(event)))));
+    let of_repo = compared(&state, &look(Seen::Repo(repo(9, RepoState::Ready, Some(event)))));
     assert_eq!((of_repo.facts.len(), of_repo.missed), (1, missed));
     // The build is known, but its tagging is not.
     let build = BuildSeen {
@@ -304,12 +309,12 @@ fn only_what_is_settled_was_missed(#[case] event: i64, #[case] missed: u32) {
         created_at: None,
         completed_at: None,
     };
-    for fact in differences(&state, &look(Seen::Build(build.clone()))).facts {
+    for fact in compared(&state, &look(Seen::Build(build.clone()))).facts {
         apply(&mut state, fact.event, 30);
     }
     let tagged = TaggedSeen { build, create_event: event, tagged_at: None };
     let seen = Seen::TagBuilds { tag: "f99".into(), package: Some("foo".into()), builds: vec![tagged] };
-    let of_tag = differences(&state, &Observation { event: 20, ..look(seen) });
+    let of_tag = compared(&state, &Observation { event: 20, ..look(seen) });
     let tagged = |e: &NewEvent| matches!(&e.event, Event::BuildTagged(_));
     assert!(matches!(&of_tag.facts[..], [f] if tagged(f)), "{:?}", of_tag.facts);
     assert_eq!(of_tag.missed, missed);
@@ -323,4 +328,30 @@ fn ready(repo: i64, create_event: Option<i64>) -> RepoReady {
 fn repo(id: i64, state: RepoState, create_event: Option<i64>) -> RepoSeen {
     let (repo_id, tag) = (RepoId(id), "f99-build".into());
     RepoSeen { repo_id, tag, tag_id: None, state, since: None, create_event, arches: None }
+}
+
+/// The owner of a package is news, and so is another one. Who is not told stays.
+#[test]
+fn owners_are_read_from_package_lists() {
+    let mut state = known();
+    let seen = |owner: Option<&str>| {
+        let listed = vec![ListedSeen { package: "foo".into(), blocked: false, owner: owner.map(str::to_owned) }];
+        saw(40, vec![Seen::TagPackages { tag: "f99".into(), package: None, listed }])
+    };
+    let mut look = |owner: Option<&str>| {
+        let news = compared(&state, &seen(owner));
+        for fact in &news.facts {
+            apply(&mut state, fact.event.clone(), 40);
+        }
+        let chain = ["f99".into()];
+        let owner = state.hubs[&primary()].owner(&chain, "foo").map(|person| person.as_str().to_owned());
+        (news.facts.len(), news.missed, owner)
+    };
+    let known = |name: &str| Some(name.to_owned());
+    let (facts, _, owner) = look(Some("alice"));
+    assert_eq!((facts, owner), (1, known("p-alice")));
+    assert_eq!(look(Some("alice")), (0, 0, known("p-alice")));
+    assert_eq!(look(None), (0, 0, known("p-alice")));
+    let (facts, _, owner) = look(Some("bob"));
+    assert_eq!((facts, owner), (1, known("p-bob")));
 }

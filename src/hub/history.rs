@@ -19,9 +19,11 @@ const CHANGES_MAX: usize = 500;
 /// Returns which object of a tag a row of a table is about.
 type About = fn(&Name, &HistoryRow) -> HubObject;
 /// Tables whose changes matter (`queryHistory`). All of them name a tag.
-const TABLES: [(&str, About); 9] = [
+const TABLES: [(&str, About); 10] = [
     ("tag_listing", |tag, row| HubObject::TagBuilds(tag.clone(), row.build_name.clone())),
     ("tag_packages", |tag, row| HubObject::TagPackages(tag.clone(), row.package_name.clone())),
+    // Since Koji 1.20.
+    ("tag_package_owners", |tag, row| HubObject::TagPackages(tag.clone(), row.package_name.clone())),
     ("tag_config", config),
     ("tag_extra", config),
     (INHERITANCE, config),

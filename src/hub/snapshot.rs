@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use super::interest::HubObject;
-pub use super::objects::{BuildSeen, RepoSeen, Seen, TagSeen, TaggedSeen, TaskSeen};
+pub use super::objects::{BuildSeen, ListedSeen, RepoSeen, Seen, TagSeen, TaggedSeen, TaskSeen};
 use crate::model::{Hub, Timestamp};
 
 /// Why we looked.

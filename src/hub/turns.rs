@@ -39,7 +39,7 @@ impl Writer {
         self.move_clock(look.at);
         self.begin();
         self.tick().await?;
-        let news = differences(self.state(), look);
+        let news = self.stand_ins(|state, person| differences(state, look, person));
         // On a hub we know nothing of, no fact can repeat an old one. A hub that is only used for
         // building has no packages, but has tasks, and so is not new.
         let fresh = self.state().hubs.get(&look.hub).is_none_or(|h| {

@@ -6,21 +6,26 @@
 //! leave in their order. A message that the broker does not take holds back those behind it of the
 //! same subject; the others go on.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
+use serde_json::{Map, Value};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::patience::Patience;
+use crate::announce::koschei_messages;
 use crate::base::clock;
 use crate::bus::{Outgoing, Publisher, Taken};
 use crate::log::{Announcement, Announcements as _, AnyLog, LogError};
-use crate::model::{Class, Classified};
+use crate::model::{Class, Classified, PersonId};
 use crate::telemetry::Metrics;
 
 /// Most messages that wait for their confirms at a time.
 const WAVE: usize = 200;
+/// Longest name of a user that becomes a header, in bytes. AMQP allows 255 bytes for the whole name
+/// of a header.
+const USER_MAX: usize = 200;
 /// How often the outbox is read without a wake-up.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// Name of the loop in the metrics.
@@ -121,7 +126,10 @@ impl Announcer {
         if wave.is_empty() {
             return Ok(false);
         }
-        let outgoing: Vec<Outgoing> = wave.iter().map(outgoing).collect();
+        let people: BTreeSet<&PersonId> = wave.iter().flat_map(|a| &a.people).collect();
+        let people: Vec<PersonId> = people.into_iter().cloned().collect();
+        let names = if people.is_empty() { HashMap::new() } else { self.log.names_of(&people).await? };
+        let outgoing: Vec<Outgoing> = wave.iter().map(|a| outgoing(a, &names)).collect();
         let outcome = tokio::select! {
             // What was sent and not marked is sent again after the next start.
             () = self.stop.cancelled() => return Ok(false),
@@ -186,6 +194,66 @@ impl Announcer {
     }
 }
 
-fn outgoing(a: &Announcement) -> Outgoing {
-    Outgoing { id: a.id.clone(), topic: a.topic.clone(), headers: a.headers.clone(), body: a.body.clone() }
+/// Makes a message of a row. The names of owners are added here, because they are not stored with
+/// it: a person who is forgotten must not stay in old rows. A body of the original has no place for
+/// them.
+fn outgoing(a: &Announcement, names: &HashMap<PersonId, String>) -> Outgoing {
+    let mut message =
+        Outgoing { id: a.id.clone(), topic: a.topic.clone(), headers: a.headers.clone(), body: a.body.clone() };
+    let known = a.people.iter().filter_map(|person| names.get(person));
+    let users: BTreeSet<&str> = known.map(String::as_str).filter(|name| name.len() <= USER_MAX).collect();
+    if users.is_empty() {
+        return message;
+    }
+    let headers = users.iter().map(|user| (format!("fedora_messaging_user_{user}"), true.into()));
+    message.headers = with(&a.headers, headers);
+    if ![koschei_messages::PACKAGE, koschei_messages::COLLECTION].contains(&a.topic.as_str()) {
+        let users: Vec<&str> = users.into_iter().collect();
+        message.body = with(&a.body, std::iter::once(("usernames".to_owned(), users.into())));
+    }
+    message
+}
+
+/// Adds fields to a JSON object. What is no object stays as it is.
+fn with(object: &str, fields: impl Iterator<Item = (String, Value)>) -> String {
+    match serde_json::from_str::<Map<String, Value>>(object) {
+        Ok(mut known) => {
+            known.extend(fields);
+            Value::Object(known).to_string()
+        }
+        Err(_) => object.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Seq, Timestamp};
+
+    #[test]
+    fn owners_are_named_if_they_are_known() {
+        let person = |n: u8| PersonId::new(format!("p-{n}"));
+        let long = "x".repeat(300);
+        let names = [(1, "bob"), (2, "alice"), (3, long.as_str())];
+        let names = names.into_iter().map(|(n, name)| (person(n), name.to_owned())).collect();
+        let mut a = Announcement {
+            id: "id".to_owned(),
+            seq: Seq::new(1).unwrap(),
+            subject: "s".to_owned(),
+            made_at: Timestamp(0),
+            topic: crate::announce::richer::PACKAGE_CHANGED.to_owned(),
+            headers: r#"{"a":1}"#.to_owned(),
+            body: r#"{"b":2}"#.to_owned(),
+            people: vec![person(1), person(2), person(3), person(4)],
+        };
+        let users = r#""fedora_messaging_user_alice":true,"fedora_messaging_user_bob":true"#;
+        let made = outgoing(&a, &names);
+        assert_eq!(made.headers, format!(r#"{{"a":1,{users}}}"#));
+        assert_eq!(made.body, r#"{"b":2,"usernames":["alice","bob"]}"#);
+        a.topic = koschei_messages::PACKAGE.to_owned();
+        let made = outgoing(&a, &names);
+        assert_eq!((made.headers, made.body), (format!(r#"{{"a":1,{users}}}"#), a.body.clone()));
+        a.people = vec![person(4)];
+        assert_eq!(outgoing(&a, &names).headers, a.headers, "nobody is known");
+    }
 }

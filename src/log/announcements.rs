@@ -4,6 +4,7 @@
 //! waiting row of each subject, so the rows of one subject leave in their order. A row that the
 //! broker does not take holds back those behind it of the same subject, and no others.
 
+use std::collections::HashMap;
 use std::future::Future;
 
 use super::error::{ReadError, StoreError};
@@ -34,6 +35,12 @@ pub trait Announcements {
     /// Returns [`StoreError`] if the database cannot be changed.
     fn mark_unsendable(&self, id: &str, reason: &str) -> impl Future<Output = Result<(), StoreError>> + Send;
 
+    /// Returns the announcements that were set aside and why, oldest first, at most `limit`.
+    ///
+    /// # Errors
+    /// Returns [`ReadError`] if the database cannot be read.
+    fn set_aside(&self, limit: usize) -> impl Future<Output = Result<Vec<(Announcement, String)>, ReadError>> + Send;
+
     /// Returns how much waits. Cost: proportional to what waits.
     ///
     /// # Errors
@@ -59,6 +66,15 @@ pub trait Announcements {
     /// # Errors
     /// Returns [`ReadError`] if the database cannot be read.
     fn said_before(&self) -> impl Future<Output = Result<Vec<SaidBefore>, ReadError>> + Send;
+
+    /// Returns the names of people, by id. Those that were erased are missing.
+    ///
+    /// # Errors
+    /// Returns [`ReadError`] if the database cannot be read.
+    fn names_of(
+        &self,
+        people: &[PersonId],
+    ) -> impl Future<Output = Result<HashMap<PersonId, String>, ReadError>> + Send;
 
     /// Returns the changes that wait until they have stood long enough, by subject.
     ///
@@ -108,6 +124,16 @@ pub(super) fn of_row(row: AnnouncementRow) -> Result<(u64, Announcement), ReadEr
     };
     let made_at = Timestamp(made_at);
     Ok((unsigned(number), Announcement { id, seq, subject, made_at, topic, headers, body, people }))
+}
+
+/// The same, and the reason why it was set aside.
+pub(super) type AsideRow = (i64, String, i64, String, i64, String, String, String, String, String);
+
+/// Converts a row.
+pub(super) fn aside_of_row(row: AsideRow) -> Result<(Announcement, String), ReadError> {
+    let (number, id, seq, subject, made_at, topic, headers, body, people, reason) = row;
+    let row = (number, id, seq, subject, made_at, topic, headers, body, people);
+    Ok((of_row(row)?.1, reason))
 }
 
 /// Subject, topic, time and body.

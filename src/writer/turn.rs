@@ -274,6 +274,12 @@ impl Writer {
         self.now = self.now.max(now);
     }
 
+    /// Runs `work` on the state. It may ask for the stand-ins of people.
+    pub(crate) fn stand_ins<T>(&mut self, work: impl FnOnce(&State, &mut dyn FnMut(&str) -> PersonId) -> T) -> T {
+        let (persons, commit) = (&mut self.persons, &mut self.commit);
+        work(&self.state, &mut |name| persons.stand_in(name, commit))
+    }
+
     /// Returns the stand-in of a person, and makes one if there is none.
     pub(crate) fn person(&mut self, name: &str) -> PersonId {
         self.persons.stand_in(name, &mut self.commit)

@@ -88,7 +88,7 @@ pub(crate) const ROOMS: [(&str, &str, &[&str]); 26] = [
     (
         "intake",
         "a recording or a stream into the inbox, commands and announcements out of the outbox",
-        &["model", "fold", "message", "base", "telemetry", "log", "operator", "bus", "buildroot", "writer"],
+        &["model", "fold", "announce", "message", "base", "telemetry", "log", "operator", "bus", "buildroot", "writer"],
     ),
     (
         "service",
@@ -125,6 +125,7 @@ pub(crate) const ROOMS: [(&str, &str, &[&str]); 26] = [
             "event",
             "fold",
             "decide",
+            "announce",
             "repodata",
             "resolve",
             "view",

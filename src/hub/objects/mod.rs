@@ -84,6 +84,17 @@ pub struct Scope {
     pub has_repo_query: bool,
 }
 
+/// An entry of a package list.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ListedSeen {
+    /// The package.
+    pub package: Name,
+    /// Whether the entry blocks it.
+    pub blocked: bool,
+    /// Name of its owner, if the hub says one.
+    pub owner: Option<String>,
+}
+
 /// One object, as it was seen.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Seen {
@@ -105,8 +116,8 @@ pub enum Seen {
         tag: Name,
         /// Only the entry of this package. `None`: all entries.
         package: Option<Name>,
-        /// Listed packages, and whether the entry blocks them.
-        listed: Vec<(Name, bool)>,
+        /// The entries.
+        listed: Vec<ListedSeen>,
     },
     /// A target, with its build tag and dest tag. `None`: the target does not exist.
     Target(Name, Option<(Name, Name)>),

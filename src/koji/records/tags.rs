@@ -110,5 +110,7 @@ record! {
         package_name: Name = "package_name";
         /// Whether the package is blocked, so that its builds do not count.
         blocked: bool = "blocked";
+        /// Name of the owner.
+        owner_name: Option<String> = "owner_name";
     }
 }

@@ -1,17 +1,19 @@
 //! Stores and reads announcements.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde_json::json;
 use sqlx::SqliteConnection;
 
 use super::{SqliteLog, page};
-use crate::log::announcements::{AnnouncementRow, Announcements, SaidRow, held_of_row, of_row, said_of_row};
+use crate::log::announcements::{
+    AnnouncementRow, Announcements, AsideRow, SaidRow, aside_of_row, held_of_row, of_row, said_of_row,
+};
 use crate::log::append::cut_reason;
 use crate::log::error::{ReadError, StoreError};
 use crate::log::rows::{signed, unsigned};
 use crate::log::types::{Announcement, AnnouncementCounts, HeldChange, SaidBefore};
-use crate::model::{Seq, Timestamp};
+use crate::model::{PersonId, Seq, Timestamp};
 
 const NEXT: &str = "SELECT number, id, seq, subject, made_at, topic, headers, body, people FROM announcements \
      WHERE number IN (SELECT min(number) FROM announcements WHERE state = 0 GROUP BY subject \
@@ -20,12 +22,15 @@ const ALL: &str = "SELECT number, id, seq, subject, made_at, topic, headers, bod
      WHERE (seq, number) > (?, ?) ORDER BY seq, number LIMIT ?";
 const ANNOUNCED: &str = "UPDATE announcements SET state = 1 WHERE id IN (SELECT value FROM json_each(?)) AND state = 0";
 const UNSENDABLE: &str = "UPDATE announcements SET state = 2, reason = ? WHERE id = ? AND state = 0";
+const ASIDE: &str = "SELECT number, id, seq, subject, made_at, topic, headers, body, people, coalesce(reason, '') \
+     FROM announcements WHERE state = 2 ORDER BY number LIMIT ?";
 const COUNTS: &str = "SELECT (SELECT count(*) FROM announcements WHERE state = 0), (SELECT made_at FROM announcements \
      WHERE number = (SELECT min(number) FROM announcements WHERE state = 0)), \
      (SELECT count(*) FROM announcements WHERE state = 2)";
 const SAID: &str = "SELECT subject, topic, made_at, body FROM announcements WHERE number IN \
      (SELECT max(number) FROM announcements WHERE topic NOT LIKE 'koschei.rebuild.%' GROUP BY subject, topic) \
      OR topic LIKE 'koschei.cause.%' ORDER BY number";
+const NAMES: &str = "SELECT id, name FROM persons WHERE id IN (SELECT value FROM json_each(?))";
 const HELD: &str = "SELECT subject, seq, old FROM announcements_held ORDER BY subject";
 const PRUNE: &str = "DELETE FROM announcements WHERE number IN (SELECT number FROM announcements AS a \
      WHERE made_at < ? AND state <> 0 AND CASE \
@@ -61,6 +66,15 @@ impl Announcements for SqliteLog {
         done.map(drop).map_err(StoreError::new("set an announcement aside"))
     }
 
+    async fn set_aside(&self, limit: usize) -> Result<Vec<(Announcement, String)>, ReadError> {
+        let rows: Vec<AsideRow> = sqlx::query_as(ASIDE)
+            .bind(page(limit))
+            .fetch_all(&self.inner.readers)
+            .await
+            .map_err(StoreError::new("read which announcements were set aside"))?;
+        rows.into_iter().map(aside_of_row).collect()
+    }
+
     async fn announcement_counts(&self) -> Result<AnnouncementCounts, ReadError> {
         let (waiting, oldest, unsendable): (i64, Option<i64>, i64) = sqlx::query_as(COUNTS)
             .fetch_one(&self.inner.readers)
@@ -92,6 +106,15 @@ impl Announcements for SqliteLog {
             .await
             .map_err(StoreError::new("read what was announced"))?;
         Ok(rows.into_iter().map(said_of_row).collect())
+    }
+
+    async fn names_of(&self, people: &[PersonId]) -> Result<HashMap<PersonId, String>, ReadError> {
+        let rows: Vec<(String, String)> = sqlx::query_as(NAMES)
+            .bind(json!(people).to_string())
+            .fetch_all(&self.inner.readers)
+            .await
+            .map_err(StoreError::new("read the names of owners"))?;
+        Ok(rows.into_iter().map(|(id, name)| (PersonId::new(id), name)).collect())
     }
 
     async fn held_changes(&self) -> Result<Vec<(String, HeldChange)>, ReadError> {

@@ -1,5 +1,6 @@
 //! The program from a user's view: commands, configuration, help.
 
+pub(crate) mod announcements;
 pub(crate) mod bad_input;
 pub(crate) mod broken;
 pub(crate) mod command_line;

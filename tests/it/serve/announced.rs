@@ -116,12 +116,18 @@ fn text<'a>(h: &'a Heard, name: &str) -> &'a str {
 }
 
 /// Takes everything that a subscriber heard, and checks it against the log, and the log itself.
-/// Returns the changes of each subject, and how many messages came twice.
-pub(crate) async fn hears_what_the_log_says(server: &RabbitServer, queue: &str, live: &Live) -> (Changes, usize) {
+/// Returns the changes of each subject, the owners that our own messages about them name, and how
+/// many messages came twice.
+pub(crate) async fn hears_what_the_log_says(
+    server: &RabbitServer,
+    queue: &str,
+    live: &Live,
+) -> (Changes, Changes, usize) {
     let log = live.log().await;
     let records = records(&log).await;
     log.close().await;
     let (mut changes, mut ours, mut rebuilds) = (Changes::new(), Changes::new(), Changes::new());
+    let mut owners = Changes::new();
     let (mut known, mut twice) = (HashMap::new(), 0);
     for h in heard(server, queue).await {
         if let Some(before) = known.insert(h.id.clone(), h.clone()) {
@@ -142,7 +148,10 @@ pub(crate) async fn hears_what_the_log_says(server: &RabbitServer, queue: &str, 
                 check(&h);
                 changes.entry(collection.to_owned()).or_default().push(change);
             }
-            "PackageChangedV1" => ours.entry(of_package).or_default().push(change),
+            "PackageChangedV1" => {
+                owners.entry(of_package.clone()).or_default().push(h.usernames.join(" "));
+                ours.entry(of_package).or_default().push(change);
+            }
             "BuildrootChangedV1" => ours.entry(collection.to_owned()).or_default().push(change),
             "RebuildDecidedV1" => {
                 rebuilds.entry(of_package).or_default().push(format!("decided {}", h.body["rebuild"]));
@@ -165,7 +174,7 @@ pub(crate) async fn hears_what_the_log_says(server: &RabbitServer, queue: &str, 
     for line in ["announcements belong to their events", "announcements derived again"] {
         assert!(said.contains(&format!("{} {line}", known.len())), "{said}");
     }
-    (changes, twice)
+    (changes, owners, twice)
 }
 
 /// Checks what the classes say of one message.
@@ -188,6 +197,8 @@ fn check(h: &Heard) {
     assert_eq!(h.topic, "org.example.prod.koschei.package.state.change");
     assert_eq!((h.class.as_str(), h.packages.as_slice()), ("PackageStateChange", [name.to_owned()].as_slice()));
     assert_eq!(h.headers[&format!("fedora_messaging_rpm_{name}")], true);
+    let users = h.headers.keys().filter(|header| header.starts_with("fedora_messaging_user_"));
+    assert!(users.count() <= 1, "its owner, whom the class does not name");
     let summary = match (old, new) {
         ("ignored", "ok") => " added to Koschei",
         (_, "ok") => "'s builds are back to normal",
@@ -206,7 +217,8 @@ fn check_ours(h: &Heard) {
     assert_eq!(h.headers["fedora_messaging_schema"], topic);
     let packages: Vec<&str> = match topic.split('.').nth(1).unwrap() {
         "cause" => {
-            assert!(h.summary.contains("break"), "{}", h.summary);
+            let about = if h.body["cause"]["kind"] == "target" { "buil" } else { "break" };
+            assert!(h.summary.contains(about), "{}", h.summary);
             assert_eq!(h.url, format!("{SITE}/cause/{}", text_of(&h.body["cause"]["id"])));
             h.body["packages"].as_array().unwrap().iter().map(text_of).filter(|name| *name != "*").collect()
         }
@@ -222,6 +234,7 @@ fn check_ours(h: &Heard) {
         }
     };
     assert_eq!(h.packages, packages);
+    assert!(h.usernames.iter().all(|name| h.headers[&format!("fedora_messaging_user_{name}")] == true));
     assert!(packages.iter().all(|name| h.headers[&format!("fedora_messaging_rpm_{name}")] == true));
     let severity = match h.class.as_str() {
         "CauseOpenedV1" | "CauseGrewV1" | "BuildrootChangedV1" => 30,
@@ -313,6 +326,11 @@ async fn subscribers_hear_what_the_log_says() {
     scene.until(&[("make", Blocked)]).await;
     scene.live.hub.change(|tx| tx.package_list_unblock("f99", "make"));
     scene.until(&[("make", Ok)]).await;
+    // Somebody else takes over.
+    scene.live.hub.change(|tx| tx.package_list_add("f99", "app", "bob"));
+    let owner = |s: &State| s.hubs[&koschei::model::Hub::new("primary")].owner(&["f99".into()], "app").cloned();
+    let before = owner(&scene.live.state().await);
+    scene.live.wait("the owner is known", |s| owner(s) != before).await;
     // A library goes, and comes back.
     let nvr = format!("libfoo-1.{}-1.fc99", scene.version);
     for version in 1..=scene.version {
@@ -334,8 +352,10 @@ async fn subscribers_hear_what_the_log_says() {
     scene.live.wait("it can", |s| buildroot(s, BuildrootState::Ok)).await;
     all_are_sent(&scene.live).await;
     scene.live.stop();
-    let (all, twice) = hears_what_the_log_says(scene.server, &scene.queue, &scene.live).await;
+    let (all, owners, twice) = hears_what_the_log_says(scene.server, &scene.queue, &scene.live).await;
     println!("{twice} came twice");
+    assert_eq!(owners["f99/make"], ["alice", "alice"]);
+    assert!(owners["f99/app"].starts_with(&["alice", "alice", "bob", "bob"].map(str::to_owned)), "{owners:?}");
     let of = |subject: &str| all[subject].join(", ");
     let app = "ok -> failing, failing -> ok, ok -> unresolved, unresolved -> ok";
     assert!(of("f99/app").starts_with(app), "{all:?}");

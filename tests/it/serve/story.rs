@@ -58,7 +58,7 @@ async fn a_year_with_a_hub() {
     assert_eq!(story.live.said().matches("does not allow rebuilds bound to repositories").count(), 1);
     let total = |of: fn(&Counts) -> usize| story.counts.iter().map(of).sum::<usize>();
     // Subscribers heard every change of the year, in order.
-    let (changes, twice) = hears_what_the_log_says(&story.rabbit, "heard", &story.live).await;
+    let (changes, _, twice) = hears_what_the_log_says(&story.rabbit, "heard", &story.live).await;
     println!(
         "{} messages about {} subjects; {twice} came twice",
         changes.values().map(Vec::len).sum::<usize>(),

@@ -42,7 +42,7 @@ pub fn view(state: &State) -> View {
             if !p.builds.is_empty() {
                 view.tags.insert(key.clone(), p.builds.iter().map(|b| hub.builds[&b.build].nvr.to_string()).collect());
             }
-            if p.blocked == Some(true) {
+            if p.blocked() == Some(true) {
                 view.blocked.insert(key);
             }
         }

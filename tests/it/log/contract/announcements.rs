@@ -50,6 +50,9 @@ pub(super) async fn announcements(place: Place) {
     assert_eq!(next(&log, 99).await, ["id-3", "id-4", "id-5"]);
     let counts = AnnouncementCounts { waiting: 9, oldest: Some(at(103)), unsendable: 1 };
     assert_eq!(log.announcement_counts().await.unwrap(), counts);
+    let aside = log.set_aside(9).await.unwrap();
+    assert_eq!(aside.len(), 1);
+    assert!(aside[0].0 == all[1] && aside[0].1.starts_with("too large"), "{aside:?}");
     // All of them stay, with numbers that follow each other.
     let stored = log.announcements(None, 99).await.unwrap();
     assert_eq!(stored.iter().map(|(_, a)| a.clone()).collect::<Vec<_>>(), all);
