@@ -1,4 +1,4 @@
-//! NATS JetStream: a source of Koji messages and a sink for commands.
+//! NATS JetStream: a source of Koji messages, and a sink for commands and for events.
 //!
 //! JetStream is transport, not truth. It acknowledges before data is on disk, so it may lose
 //! messages. It may also deliver messages again that were acknowledged. Other parts handle both:
@@ -12,6 +12,7 @@
 //! makes. Either must match the wanted settings.
 
 mod commands;
+mod events;
 mod login;
 mod source;
 
@@ -26,6 +27,7 @@ use async_nats::{Client, ConnectErrorKind, ConnectOptions};
 use tokio::sync::watch;
 
 pub use self::commands::CommandStream;
+pub use self::events::{EventStream, OutgoingEvent, subject};
 pub use self::login::{Login, Server};
 pub use self::source::{AckHandle, Backlog, JetStreamSource, SourceSettings};
 use crate::base::backoff;

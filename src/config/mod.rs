@@ -8,6 +8,7 @@ pub mod announce;
 pub(crate) mod build_opts;
 mod collection;
 pub mod hub;
+mod jetstream;
 mod listen;
 mod syntax;
 
@@ -24,6 +25,7 @@ use crate::model::{Class, Classified, Hub};
 pub use announce::{AnnounceConfig, NoQueue};
 pub use collection::{BuildsOnConfig, CollectionConfig, PackageConfig};
 pub use hub::{AuthName, BusConfig, HubConfig, ServeConfig};
+pub use jetstream::JetStreamConfig;
 pub use listen::listen_address;
 
 /// Default number of days for which message bodies are kept.
@@ -125,6 +127,8 @@ pub struct Config {
     pub bus: BusConfig,
     /// Whether, where and how changes of state are announced.
     pub announce: AnnounceConfig,
+    /// Whether and where the log's events are published on NATS JetStream.
+    pub jetstream: JetStreamConfig,
     /// The numbers that decisions use.
     pub policy: Policy,
     /// Hubs to work with. Without any, only `ingest` and `follow` are possible.
@@ -151,6 +155,7 @@ impl Default for Config {
             serve: ServeConfig::default(),
             bus: BusConfig::default(),
             announce: AnnounceConfig::default(),
+            jetstream: JetStreamConfig::default(),
             policy: Policy::default(),
             hubs: Vec::new(),
             collections: Vec::new(),
@@ -205,6 +210,7 @@ impl Config {
             ));
         }
         self.announce.check()?;
+        self.jetstream.check()?;
         if self.raw_days > RAW_DAYS_MAX {
             return Err(format!(
                 "`raw_days` is {}, but must be at most {RAW_DAYS_MAX} (a hundred years)",

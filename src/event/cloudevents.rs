@@ -56,9 +56,24 @@ struct Wire {
 
 /// Writes the record as one line of CloudEvents JSON.
 pub fn to_json(record: &Record) -> String {
+    to_json_with(record, &record.payload)
+}
+
+/// Writes the record as one line of CloudEvents JSON with other `data`: `null` if a transport does
+/// not take as much.
+pub fn to_json_without_data(record: &Record) -> String {
+    to_json_with(record, "null")
+}
+
+/// Returns the `id` of the record's CloudEvent.
+pub fn id_of(record: &Record) -> String {
+    hex::encode(&record.hash.0[..16])
+}
+
+fn to_json_with(record: &Record, data: &str) -> String {
     let wire = Wire {
         specversion: "1.0".to_owned(),
-        id: hex::encode(&record.hash.0[..16]),
+        id: id_of(record),
         source: format!("{SOURCE_PREFIX}{}", record.source),
         kind: format!("{TYPE_PREFIX}{}.v{}", record.kind, record.version),
         subject: record.subject.clone(),
@@ -72,7 +87,7 @@ pub fn to_json(record: &Record) -> String {
         causationid: record.causation.map(|s| s.to_string()),
         correlationid: record.correlation.map(|s| s.to_string()),
         chainhash: record.hash.to_string(),
-        data: RawValue::from_string(record.payload.clone()).expect("stored payloads are JSON"),
+        data: RawValue::from_string(data.to_owned()).expect("stored payloads are JSON"),
     };
     serde_json::to_string(&wire).expect("all members are text or JSON")
 }

@@ -13,6 +13,7 @@ pub mod delivery;
 pub mod error;
 mod late;
 pub mod patience;
+pub mod publishing;
 pub mod receive;
 pub mod recording;
 pub mod stream;

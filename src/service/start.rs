@@ -24,6 +24,7 @@ use crate::hub::store::Mirrored;
 use crate::hub::submitter::Submitter;
 use crate::hub::to_writer::{ToHub, ToWriter};
 use crate::intake::announcing::Announcer;
+use crate::intake::publishing::EventPublisher;
 use crate::intake::receive;
 use crate::log::{AnyLog, EventLog};
 use crate::telemetry::Metrics;
@@ -82,6 +83,20 @@ impl Start {
         }
         drop(writer);
         listen(bus, log, inbox, reconnected, metrics, stop, &mut tasks);
+        if let Some(server) = super::bus::nats(&config.jetstream)? {
+            let to = &config.jetstream;
+            let publisher = EventPublisher {
+                log: log.clone(),
+                log_id: log_id.clone(),
+                server,
+                stream: to.events_stream.clone(),
+                subject: to.events_subject.clone(),
+                from_start: to.from_start,
+                metrics: metrics.clone(),
+                stop: stop.clone(),
+            };
+            tasks.spawn(publisher.run());
+        }
         let announcements = match announcing {
             Some(to) => Some(announce(to, config.announce.no_queue, log, metrics, stop, &mut tasks)?),
             None => None,

@@ -21,6 +21,7 @@ use register::Register;
 
 mod announcements;
 mod causes;
+mod events;
 mod hub;
 mod loops;
 mod pipeline;
@@ -45,6 +46,7 @@ struct Inner {
     registry: Registry,
     pipeline: pipeline::Pipeline,
     announcements: announcements::Announcements,
+    events: events::Events,
     rules: rules::Rules,
     hub: hub::HubMetrics,
     rebuilds: rebuilds::Rebuilds,
@@ -77,6 +79,7 @@ impl Metrics {
         Self(Arc::new(Inner {
             pipeline: pipeline::Pipeline::new(r),
             announcements: announcements::Announcements::new(r),
+            events: events::Events::new(r),
             rules: rules::Rules::new(r),
             hub: hub::HubMetrics::new(r),
             rebuilds: rebuilds::Rebuilds::new(r),

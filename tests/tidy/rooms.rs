@@ -88,7 +88,20 @@ pub(crate) const ROOMS: [(&str, &str, &[&str]); 26] = [
     (
         "intake",
         "a recording or a stream into the inbox, commands and announcements out of the outbox",
-        &["model", "fold", "announce", "message", "base", "telemetry", "log", "operator", "bus", "buildroot", "writer"],
+        &[
+            "model",
+            "event",
+            "fold",
+            "announce",
+            "message",
+            "base",
+            "telemetry",
+            "log",
+            "operator",
+            "bus",
+            "buildroot",
+            "writer",
+        ],
     ),
     (
         "service",

@@ -4,6 +4,7 @@ pub(crate) mod amqp;
 pub(crate) mod amqp_follow;
 pub(crate) mod amqp_refused;
 pub(crate) mod announcing;
+pub(crate) mod events;
 pub(crate) mod follow;
 pub(crate) mod follow_trouble;
 pub(crate) mod jetstream;

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use koschei::bus::amqp;
-use koschei::config::{AnnounceConfig, BusConfig, CollectionConfig, Config, HubConfig, PackageConfig, ServeConfig};
+use koschei::config::{
+    AnnounceConfig, BusConfig, CollectionConfig, Config, HubConfig, JetStreamConfig, PackageConfig, ServeConfig,
+};
 use koschei::decide::Policy;
 use koschei::koji::client::HubSettings;
 use serde_json::{Map, Value, json};
@@ -106,7 +108,7 @@ fn keys() -> BTreeMap<&'static str, Map<String, Value>> {
     policy["unclear_apart_secs"] = json!(usual.unclear_apart_secs);
     policy["unclear_retry_base_secs"] = json!(usual.unclear_retry_base_secs);
     let mut collection = sparse::<CollectionConfig>("name");
-    for table in ["serve", "bus", "announce", "policy", "hub", "collection"] {
+    for table in ["serve", "bus", "announce", "jetstream", "policy", "hub", "collection"] {
         assert!(top.remove(table).is_some(), "there is no [{table}] any more");
     }
     assert!(collection.remove("package").is_some());
@@ -126,6 +128,7 @@ fn keys() -> BTreeMap<&'static str, Map<String, Value>> {
         ("serve", object(&ServeConfig::default())),
         ("bus", bus),
         ("announce", announce),
+        ("jetstream", object(&JetStreamConfig::default())),
         ("policy", policy),
         ("hub", hub),
         ("collection", collection),

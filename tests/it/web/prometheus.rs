@@ -90,6 +90,8 @@ pub(crate) async fn healthy(dir: &Path, metrics: &Metrics) -> koschei::log::AnyL
     metrics.sent(3, 1);
     metrics.announced(koschei::announce::koschei_messages::PACKAGE);
     metrics.announcements_waiting(AnnouncementQueue::default(), now);
+    metrics.events_published(3);
+    metrics.events_behind(0);
     metrics.snapshot_at(log.head().await.unwrap().seq);
     metrics.snapshots_take(1_000_000);
     metrics.snapshot_held(0.1);
@@ -139,7 +141,7 @@ async fn every_query_of_dashboard_and_alerts_works() {
     }
 
     // Everything is well, so no alert is even pending.
-    prometheus.until("alerts evaluated", |p| p.alerts().len() == 19).await;
+    prometheus.until("alerts evaluated", |p| p.alerts().len() == 20).await;
     let active = |p: &Prometheus| -> Vec<String> {
         p.alerts().into_iter().filter(|(_, state)| state != "inactive").map(|(name, _)| name).collect()
     };
@@ -167,10 +169,10 @@ async fn every_query_of_dashboard_and_alerts_works() {
         metrics.submission(Submission::Refused);
     }
     let names_now = |p: &Prometheus| active(p).into_iter().collect::<BTreeSet<_>>();
-    // These need a dead process, restarts, commands that wait for half an hour, or a growing log.
+    // These need a dead process, restarts, commands or events that wait for half an hour, or a growing log.
     // promtool tests them.
     let expected: BTreeSet<String> = prometheus.alerts().into_iter().map(|(name, _)| name).collect();
-    let cannot = ["KoscheiDown", "KoscheiRestarts", "KoscheiOutboxGrowing", "KoscheiPagesLag"];
+    let cannot = ["KoscheiDown", "KoscheiRestarts", "KoscheiOutboxGrowing", "KoscheiEventsBehind", "KoscheiPagesLag"];
     let expected: BTreeSet<String> = expected.into_iter().filter(|n| !cannot.contains(&n.as_str())).collect();
     prometheus.until("all these alerts and no others", |p| names_now(p) == expected).await;
     pages.stop().await;
@@ -218,7 +220,7 @@ fn no_alert_fires_on_a_healthy_day_and_each_does_at_its_fault() {
     let (rules, faults) = (dir.join("koschei.rules.yml"), dir.join("tests/faults.test.yml"));
     let (rules, faults) = (std::fs::read_to_string(rules).unwrap(), std::fs::read_to_string(faults).unwrap());
     let (rules, faults) = (cut(&rules, alert), cut(&faults, case));
-    assert_eq!(rules.1.len(), 19);
+    assert_eq!(rules.1.len(), 20);
     for (left_out, _) in &rules.1 {
         std::fs::write(beside.path().join("koschei.rules.yml"), joined(&rules, alert, |n| n != *left_out)).unwrap();
         std::fs::write(beside.path().join("tests/faults.test.yml"), joined(&faults, case, |n| n == *left_out)).unwrap();
