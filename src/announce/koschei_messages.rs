@@ -5,6 +5,7 @@
 //! Sources: the classes `PackageStateChange` and `CollectionStateChange` of `koschei-messages`
 //! (schema, topic, summary, packages). Neither class overrides `severity` or `usernames`.
 
+use schemars::{JsonSchema, Schema, schema_for};
 use serde::Serialize;
 
 use super::Word;
@@ -22,29 +23,51 @@ const fn class(topic: &'static str) -> Class {
     Class { topic, package: "koschei_messages", severity: INFO }
 }
 
-#[derive(Serialize)]
+/// The state of a package changed.
+#[derive(Serialize, JsonSchema)]
 struct PackageBody<'a> {
+    /// The package.
     name: &'a str,
+    /// The state before. `ignored`: blocked, untracked, or unknown.
+    #[schemars(extend("enum" = ["ok", "failing", "unresolved", "ignored"]))]
     old: &'static str,
+    /// The state now, likewise.
+    #[schemars(extend("enum" = ["ok", "failing", "unresolved", "ignored"]))]
     new: &'static str,
+    /// The Koji hub whose package it is.
     koji_instance: &'a str,
     /// The collection. An old name of the field.
     repo: &'a str,
+    /// The collection.
     collection: &'a str,
+    /// The collection's name for people.
     collection_name: &'a str,
-    /// The schema wants the field. We have no groups.
+    /// Always empty: there are no groups. The schema of the original wants the field.
     groups: [&'a str; 0],
 }
 
-#[derive(Serialize)]
+/// The state of a collection's buildroot changed.
+#[derive(Serialize, JsonSchema)]
 struct CollectionBody<'a> {
+    /// The state before.
+    #[schemars(extend("enum" = ["ok", "unresolved", "unknown"]))]
     old: &'static str,
+    /// The state now.
+    #[schemars(extend("enum" = ["ok", "unresolved"]))]
     new: &'static str,
+    /// The Koji hub of the collection.
     koji_instance: &'a str,
+    /// The collection.
     collection: &'a str,
+    /// The collection's name for people.
     collection_name: &'a str,
-    /// The schema wants a text.
+    /// The repository's number. The schema of the original wants a text.
     repo_id: String,
+}
+
+/// Returns the schemas of what we send, by topic. They say more than those of `koschei-messages`.
+pub fn schemas() -> [(&'static str, Schema); 2] {
+    [(PACKAGE, schema_for!(PackageBody<'static>)), (COLLECTION, schema_for!(CollectionBody<'static>))]
 }
 
 /// Returns the message about a change of a package whose collection has these settings, recorded at

@@ -7,6 +7,7 @@
 //! A message follows from its event, the state before it, and what was said before. It has no
 //! other input, so the same log with the same settings gives the same bytes.
 
+pub mod asyncapi;
 pub mod causes;
 pub mod koschei_messages;
 mod message;

@@ -9,10 +9,11 @@
 //! - `causationid` and `correlationid`: sequences
 //! - `factid`, `kojievent` and `chainhash`
 
+use schemars::{JsonSchema, Schema, schema_for};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::envelope::{ChainHash, FactId, Record};
+use super::envelope::{ChainHash, FactId, Record, Source};
 use crate::model::{Class, Classified, Seq, Timestamp};
 
 const TYPE_PREFIX: &str = "org.fedoraproject.koschei.";
@@ -29,29 +30,77 @@ impl Classified for CloudEventError {
     }
 }
 
-#[derive(Serialize, Deserialize)]
+/// An event of the log as a CloudEvent.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[schemars(title = "CloudEvent")]
 struct Wire {
+    /// Version of CloudEvents.
+    #[schemars(extend("const" = "1.0"))]
     specversion: String,
+    /// Names the event: the first 16 bytes of its chain hash, in hex.
+    #[schemars(regex(pattern = "^[0-9a-f]{32}$"))]
     id: String,
+    /// Where the event comes from.
+    #[schemars(extend("enum" = sources()))]
     source: String,
+    /// Kind and version of `data`.
     #[serde(rename = "type")]
+    #[schemars(regex(pattern = r"^org\.fedoraproject\.koschei\.[a-z_]+\.v[1-9][0-9]*$"))]
     kind: String,
+    /// What the event is about, as a path.
     subject: String,
+    /// Time at which it happened, in UTC.
+    #[schemars(extend("format" = "date-time"))]
     time: String,
+    /// Media type of `data`.
+    #[schemars(extend("const" = "application/json"))]
     datacontenttype: String,
+    /// Number in the log, in decimal, with zeros before it, so that text order is log order.
+    #[schemars(regex(pattern = "^[0-9]{20}$"))]
     sequence: String,
+    /// Time of recording, in microseconds since 1970.
+    #[schemars(regex(pattern = "^-?[0-9]+$"))]
     recordedtime: String,
+    /// Time at which it happened, in microseconds since 1970.
+    #[schemars(regex(pattern = "^-?[0-9]+$"))]
     occurredtime: String,
+    /// Identity of the fact, in hex. Absent if the event is no fact.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
     factid: Option<String>,
+    /// Koji's event number. Absent if it is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
     kojievent: Option<String>,
+    /// Number of the event that caused this one. Absent if there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
     causationid: Option<String>,
+    /// Number of the first event of the chain of causes. Absent if this is the first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
     correlationid: Option<String>,
+    /// Hash of the event and of all events before it, in hex.
+    #[schemars(regex(pattern = "^[0-9a-f]{64}$"))]
     chainhash: String,
+    /// The payload, as it is stored.
+    #[schemars(with = "serde_json::Value")]
     data: Box<RawValue>,
+}
+
+/// Returns what `source` may be.
+fn sources() -> Vec<String> {
+    Source::ALL.iter().map(|source| format!("{SOURCE_PREFIX}{source}")).collect()
+}
+
+/// Returns the JSON Schema of what [`to_json`] writes, with any `data`.
+pub fn schema() -> Schema {
+    schema_for!(Wire)
+}
+
+/// Returns the `type` of a kind.
+pub fn type_of(kind: &str, version: u16) -> String {
+    format!("{TYPE_PREFIX}{kind}.v{version}")
 }
 
 /// Writes the record as one line of CloudEvents JSON.
@@ -75,7 +124,7 @@ fn to_json_with(record: &Record, data: &str) -> String {
         specversion: "1.0".to_owned(),
         id: id_of(record),
         source: format!("{SOURCE_PREFIX}{}", record.source),
-        kind: format!("{TYPE_PREFIX}{}.v{}", record.kind, record.version),
+        kind: type_of(&record.kind, record.version),
         subject: record.subject.clone(),
         time: record.occurred_at.to_string(),
         datacontenttype: "application/json".to_owned(),
