@@ -25,7 +25,7 @@ test-long: deps-test
 	KOSCHEI_TEST_SCALE=long PROPTEST_CASES=2000 $(CARGO) test --profile long --no-fail-fast -- $(LONG)
 	$(MAKE) test-bare
 
-# Checks the install step and both commands in a bare Debian 12 root. Needs root; downloads from Debian, crates.io and PyPI.
+# Checks the install step and both commands in a bare Debian 12 root. Needs root; downloads from Debian, crates.io, PyPI and npm.
 test-bare:
 	@tests/bare/run.sh
 
@@ -60,7 +60,7 @@ lint:
 deps:
 	@deploy/install-deps.sh build
 
-# Also installs what the tests start: PostgreSQL, nats-server, RabbitMQ, Prometheus, Chromium, a Kerberos KDC.
+# Also installs what the tests start: PostgreSQL, nats-server, RabbitMQ, Prometheus, Chromium, a Kerberos KDC, Node.js.
 deps-test:
 	@deploy/install-deps.sh build test
 

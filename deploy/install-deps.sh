@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs the missing packages for building (`build`) and testing (`test`), with apt or dnf. For testing it also installs the pinned
-# Python packages of tests/requirements.txt from PyPI. Does nothing if nothing is missing. `--list` installs nothing and prints one line
-# for each package: its name in Debian and its name in Fedora.
+# Python packages of tests/requirements.txt from PyPI and the pinned npm packages of tests/asyncapi. Does nothing if nothing is missing.
+# `--list` installs nothing and prints one line for each package: its name in Debian and its name in Fedora.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 list=no
@@ -67,6 +67,9 @@ for part in "$@"; do
             need 'python3 -c "import venv, ensurepip"' python3-venv python3
             # The official koji client and Fedora Messaging come from PyPI; pip compiles the module for GSSAPI.
             need "python3 -c 'import os, sysconfig; assert os.path.exists(sysconfig.get_path(\"include\") + \"/Python.h\")'" python3-dev python3-devel
+            # AsyncAPI's own parser comes from npm.
+            need 'command -v node' nodejs nodejs
+            need 'command -v npm' npm nodejs-npm
             ;;
         *)
             echo "usage: $0 [build] [test]" >&2
@@ -120,6 +123,23 @@ case " $* " in
                 "$copy/koschei-messages-ng"
             rm -rf "$copy"
             cp "$own/pyproject.toml" "$venv/koschei-messages-ng.toml"
+        fi
+        ;;
+esac
+
+# --- npm packages ---------------------------------------------------------------------------------------------------------
+case " $* " in
+    *" test "*)
+        parser=${CARGO_TARGET_DIR:-target}/asyncapi
+        # The lock is copied last: with it there, everything is installed.
+        if ! cmp -s tests/asyncapi/package.json "$parser/package.json" || ! cmp -s tests/asyncapi/package-lock.json "$parser/installed.json"; then
+            echo "Installing AsyncAPI's parser into $parser"
+            mkdir -p "$parser"
+            rm -f "$parser/installed.json"
+            cp tests/asyncapi/package.json tests/asyncapi/package-lock.json "$parser/"
+            # No package needs its install script; the only one reports to its author.
+            npm ci --prefix "$parser" --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error
+            cp tests/asyncapi/package-lock.json "$parser/installed.json"
         fi
         ;;
 esac

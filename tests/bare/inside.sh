@@ -13,6 +13,7 @@ grep -q '"command":"rebuild"' demo/commands.jsonl
 said "install step for testing"
 deploy/install-deps.sh build test
 target/koji-client/bin/python -c 'import gssapi, koji, koschei_messages'
+node tests/asyncapi/check.mjs target/asyncapi <schemas/asyncapi.json
 
 # One start of every server the tests need, each asked something it can only answer when it runs.
 work=$(mktemp -d)

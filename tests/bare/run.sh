@@ -70,6 +70,6 @@ for name in http_proxy https_proxy HTTP_PROXY HTTPS_PROXY no_proxy NO_PROXY; do
     [ -n "${!name:-}" ] && proxies+=("$name=${!name}")
 done
 env --ignore-environment "${proxies[@]}" PATH=/opt/rust/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root \
-    LANG=C.UTF-8 SSL_CERT_FILE=/opt/certificates.crt PIP_CERT=/opt/certificates.crt CARGO_HTTP_CAINFO=/opt/certificates.crt KOSCHEI_BARE_START="$start" \
+    LANG=C.UTF-8 SSL_CERT_FILE=/opt/certificates.crt PIP_CERT=/opt/certificates.crt NODE_EXTRA_CA_CERTS=/opt/certificates.crt CARGO_HTTP_CAINFO=/opt/certificates.crt KOSCHEI_BARE_START="$start" \
     chroot "$root" /bin/bash /koschei/tests/bare/inside.sh
 said "done: both commands of the README have what they need on a bare Debian 12"

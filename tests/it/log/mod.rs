@@ -1,6 +1,7 @@
 //! The log in both databases: its contract, its checks, its troubles.
 
 pub(crate) mod announced;
+pub(crate) mod asyncapi;
 pub(crate) mod audit;
 pub(crate) mod blocks;
 pub(crate) mod contract;
