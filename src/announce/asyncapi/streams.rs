@@ -31,8 +31,9 @@ pub(super) fn describe_events(parts: &mut Parts, stored: &BTreeMap<String, Strin
     let about = json!({
         "title": "Events of the log",
         "address": "koschei.events.{kind}.{place}.{name}",
-        "description": "Every event of the log, in its order, in the stream `KOSCHEI_EVENTS`. In `place` and `name`, \
-            the characters `.`, `*`, `>`, `%`, white space and control characters are written as `%2E` and so on.",
+        "description": "Every event of the log, in its order and once, in the stream `KOSCHEI_EVENTS` (`events_stream` \
+            and `events_subject` of `[jetstream]`). In `place` and `name`, the characters `.`, `*`, `>`, `%`, white \
+            space and control characters are written as `%2E` and so on.",
         "servers": [{ "$ref": format!("#/servers/{SERVER}") }],
         "parameters": {
             "kind": {
@@ -51,8 +52,8 @@ pub(super) fn describe_events(parts: &mut Parts, stored: &BTreeMap<String, Strin
     });
     let operation = json!({
         "title": "Publish events",
-        "description": "Sends each event once it is stored. After a fault, an event may be sent again with the same \
-            id.",
+        "description": "Sends each event once it is stored. The stream says which event it had last, so none is \
+            missing and none comes twice.",
     });
     parts.sends("events", about, operation, messages);
 }
@@ -73,15 +74,20 @@ fn event(kind: Kind, what: &str, [envelope, data]: [&Value; 2], example: Option<
                     "type": "string",
                 },
                 "content-type": { "description": "The whole event is in the payload.", "const": CLOUD_EVENTS_JSON },
+                "Koschei-Log": { "description": "Id of the log.", "type": "string" },
+                "Koschei-Sequence": { "description": "Number of the event in the log.", "type": "string" },
             },
-            "required": ["Nats-Msg-Id", "content-type"],
+            "required": ["Nats-Msg-Id", "content-type", "Koschei-Log", "Koschei-Sequence"],
         },
         "payload": {
             "type": "object",
             "allOf": [envelope],
             "properties": {
                 "type": { "const": cloudevents::type_of(kind.name, kind.version) },
-                "data": data,
+                "data": {
+                    "description": "`null` if the event is larger than the server allows. The log has it.",
+                    "anyOf": [data, { "type": "null" }],
+                },
             },
         },
     });
@@ -89,7 +95,12 @@ fn event(kind: Kind, what: &str, [envelope, data]: [&Value; 2], example: Option<
         message["description"] = what.into();
     }
     if let Some((id, event)) = example {
-        let headers = json!({ "Nats-Msg-Id": id, "content-type": CLOUD_EVENTS_JSON });
+        let headers = json!({
+            "Nats-Msg-Id": id,
+            "content-type": CLOUD_EVENTS_JSON,
+            "Koschei-Log": "0123456789abcdef0123456789abcdef",
+            "Koschei-Sequence": "1",
+        });
         message["examples"] = json!([{ "headers": headers, "payload": event }]);
     }
     message

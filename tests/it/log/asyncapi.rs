@@ -96,7 +96,7 @@ fn every_message_has_an_example_that_fits() {
     let (path, name) = ("/components/messages/package_state_changed.v1/payload", "package_state_changed.v1");
     let mut example = document["components"]["messages"][name]["examples"][0]["payload"].clone();
     example["data"]["new"] = json!("in love");
-    assert!(mismatch(&document, path, &example).is_some_and(|why| why.starts_with("/data/new")));
+    assert!(mismatch(&document, path, &example).is_some_and(|why| why.starts_with("/data")));
 }
 
 #[test]
