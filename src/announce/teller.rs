@@ -194,11 +194,12 @@ impl Teller {
         let mut due: Vec<(Seq, String)> =
             self.held.iter().filter(|(_, h)| is_due(h)).map(|(subject, h)| (h.seq, subject.clone())).collect();
         due.sort_unstable();
+        let broken = if due.is_empty() { HashMap::new() } else { by_package(&open) };
         for (_, subject) in due {
             let Some(held) = self.held.remove(&subject) else { continue };
             self.changes.push((subject.clone(), None));
             self.tell_theirs(&subject, &held, state);
-            if self.telling.richer && self.is_told_alone(&subject, &held, &open) {
+            if self.telling.richer && self.is_told_alone(&subject, &held, &broken) {
                 let (told, place) = (self.said.ours(&subject), Place { subject: &subject, ..place });
                 let at = self.at(place, &held.event, state);
                 let message = state_message(&held.event, (told, held.old), at, state);
@@ -211,18 +212,16 @@ impl Teller {
     }
 
     /// Returns whether a change is told in our own messages, and not by those about a cause.
-    fn is_told_alone(&self, subject: &str, held: &Held, open: &[OpenCause]) -> bool {
+    fn is_told_alone(&self, subject: &str, held: &Held, broken: &ByPackage<'_>) -> bool {
         let Event::PackageStateChanged(e) = &held.event else { return true };
         let (new, told) = (Word::from(e.new), self.said.ours(subject));
         if !new.is_broken() {
             // That it was broken may have been told with others. Then so is the end.
             return told.is_some() || new == Word::Ignored;
         }
-        let breaks = |cause: &&OpenCause| {
-            cause.collection == e.collection && cause.packages.iter().any(|package| package.name == e.package)
-        };
         let said = |cause: &OpenCause| self.said.cause(&super::causes::subject(&cause.collection, &cause.id));
-        !open.iter().filter(breaks).any(|cause| covers(cause, said(cause), &e.package))
+        let causes = broken.get(&(e.collection.as_str(), e.package.as_str()));
+        !causes.into_iter().flatten().any(|cause| covers(cause, said(cause), &e.package))
     }
 
     fn speak_of_causes(&mut self, tick: Place<'_>, open: &[OpenCause], state: &State) {
@@ -288,6 +287,19 @@ impl Teller {
         let people = c.map(|c| owners(state, c, &packages)).unwrap_or_default();
         self.sayings.push(Saying { seq, hash, at, subject, message, packages, people });
     }
+}
+
+/// The open causes of each package, by collection and package.
+type ByPackage<'a> = HashMap<(&'a str, &'a str), Vec<&'a OpenCause>>;
+
+fn by_package(open: &[OpenCause]) -> ByPackage<'_> {
+    let mut all = ByPackage::new();
+    for cause in open {
+        for package in &cause.packages {
+            all.entry((cause.collection.as_str(), package.name.as_str())).or_default().push(cause);
+        }
+    }
+    all
 }
 
 /// Returns the owners of packages, by Koji's package lists, each once.
