@@ -100,6 +100,13 @@ impl EventPublisher {
         server: &mut Patience,
         database: &mut Patience,
     ) -> Result<(), Trouble> {
+        // "From now on" means from the start of the service, however long the server is away then.
+        let begins = match *through {
+            Some(begins) => begins,
+            None if self.from_start => 0,
+            None => self.head().await?.map_or(0, Seq::get),
+        };
+        *through = Some(begins);
         let connection = match kept {
             Some(connection) => connection.clone(),
             None => {
@@ -111,11 +118,7 @@ impl EventPublisher {
             }
         };
         let mut stream = connection.events(&self.stream, &self.subject, &self.log_id).await?;
-        let mut after = match stream.through().and_then(Seq::new) {
-            Some(seq) => Some(seq),
-            None if self.from_start => None,
-            None => self.head().await?,
-        };
+        let mut after = Seq::new(stream.through().unwrap_or(if self.from_start { 0 } else { begins }));
         *through = Some(after.map_or(0, Seq::get));
         loop {
             server.answered();

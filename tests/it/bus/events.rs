@@ -6,9 +6,9 @@ use std::time::Duration;
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
 use futures_util::StreamExt as _;
 use koschei::bus::jetstream::{Connection, Server, subject};
-use koschei::event::{Record, cloudevents};
+use koschei::event::cloudevents;
 use koschei::intake::publishing::EventPublisher;
-use koschei::log::{AnyLog, EventLog, Options};
+use koschei::log::{AnyLog, Commit, EventLog, Options};
 use koschei::model::{Class, Classified};
 use koschei::telemetry::Metrics;
 use rand::rngs::StdRng;
@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::feed::scale;
 use crate::live::{Live, PATIENCE, REBUILD_ALL};
+use crate::log_place::{at, chain, event, read_all};
 use crate::nats_server::NatsServer;
 use crate::recorded;
 use crate::serve::first::small;
@@ -39,17 +40,6 @@ async fn publisher(log: &AnyLog, server: &NatsServer, metrics: &Metrics, stop: &
 
 async fn recorded_log(dir: &Path) -> AnyLog {
     koschei::log::open(recorded::copy(dir).to_str().unwrap(), &Options::default()).await.unwrap()
-}
-
-async fn records(log: &AnyLog) -> Vec<Record> {
-    let mut all: Vec<Record> = Vec::new();
-    loop {
-        let page = log.read(all.last().map(|r| r.seq), 1000).await.unwrap();
-        if page.is_empty() {
-            return all;
-        }
-        all.extend(page);
-    }
 }
 
 /// Number of messages in the stream. None: there is no stream yet.
@@ -90,7 +80,7 @@ async fn heard(server: &NatsServer, count: usize) -> Vec<(String, String, String
 
 /// Checks that the stream has exactly the log.
 async fn has_the_log(server: &NatsServer, log: &AnyLog) {
-    let records = records(log).await;
+    let records = read_all(log, 1000).await;
     assert_eq!(published(server).await, Some(records.len() as u64));
     for (record, (at, id, text)) in records.iter().zip(heard(server, records.len()).await) {
         assert_eq!(cloudevents::from_json(&text).unwrap(), *record);
@@ -106,7 +96,7 @@ async fn has_the_log(server: &NatsServer, log: &AnyLog) {
 async fn each_event_is_there_once_whatever_ends_when() {
     let dir = tempfile::tempdir().unwrap();
     let log = recorded_log(dir.path()).await;
-    let total = u64::try_from(records(&log).await.len()).unwrap();
+    let total = u64::try_from(read_all(&log, 1000).await.len()).unwrap();
     for seed in 0..scale(2, 20) {
         println!("seed {seed}");
         let mut rng = StdRng::seed_from_u64(seed);
@@ -154,11 +144,13 @@ async fn a_stream_of_another_log_is_refused_and_an_old_server_named() {
     let refused = connection.events(STREAM, PREFIX, "two").await.unwrap_err();
     assert_eq!(refused.class(), Class::Rejected);
     assert!(refused.to_string().contains("its log is one, but must be two"), "{refused}");
-    // Somebody else publishes there: the next event is refused, and then follows that message.
+    // Somebody else publishes there: the next event is refused, and then the stream.
     server.jetstream().await.publish(format!("{PREFIX}.x"), "{}".into()).await.unwrap().await.unwrap();
     let next = koschei::bus::jetstream::OutgoingEvent { seq: 42, id: "next".to_owned(), ..event };
     let refused = stream.publish(std::slice::from_ref(&next)).await.unwrap_err();
     assert!(refused.class() == Class::Unavailable && refused.to_string().contains("publish event 42"), "{refused}");
+    let refused = connection.events(STREAM, PREFIX, "one").await.unwrap_err();
+    assert!(refused.to_string().contains("a publisher that names no log"), "{refused}");
 }
 
 /// An event that the server does not take whole comes without its data.
@@ -169,7 +161,7 @@ async fn a_large_event_comes_without_its_data() {
     let log = recorded_log(dir.path()).await;
     let (metrics, stop) = (Metrics::new(), CancellationToken::new());
     let task = tokio::spawn(publisher(&log, &server, &metrics, &stop).await.run());
-    let records = records(&log).await;
+    let records = read_all(&log, 1000).await;
     let total = records.len() as u64;
     until(&server, "all are there", |messages| messages == total).await;
     stop.cancel();
@@ -180,6 +172,37 @@ async fn a_large_event_comes_without_its_data() {
     assert!(!short.is_empty() && short.iter().all(|text| text.contains("\"data\":null")), "{}", short.len());
     let counted = format!("koschei_events_shortened_total {}\n", short.len());
     assert!(metrics.render().contains(&counted), "{counted}");
+    log.close().await;
+}
+
+/// What is appended while the server cannot be reached is published, too, although the stream begins
+/// with the present.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_comes_before_the_first_connection_is_not_lost() {
+    let mut server = NatsServer::start().await;
+    server.stop();
+    let dir = tempfile::tempdir().unwrap();
+    let log = recorded_log(dir.path()).await;
+    let (metrics, stop) = (Metrics::new(), CancellationToken::new());
+    let publisher = EventPublisher { from_start: false, ..publisher(&log, &server, &metrics, &stop).await };
+    let task = tokio::spawn(publisher.run());
+    let tried = || metrics.render().contains("koschei_events_behind 0\n");
+    let waited = tokio::time::timeout(PATIENCE, async {
+        while !tried() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    });
+    assert!(waited.await.is_ok(), "the server was never tried");
+    let head = log.head().await.unwrap();
+    let more = chain(head, at(2_000_000_000), (1..=3).map(event));
+    log.append(head.seq, &Commit { records: more.clone(), ..Commit::default() }).await.unwrap();
+    server.restart().await;
+    until(&server, "the new events are there", |messages| messages == 3).await;
+    stop.cancel();
+    task.await.unwrap();
+    let stream = server.jetstream().await.get_stream(STREAM).await.unwrap();
+    let first = stream.get_raw_message(1).await.unwrap();
+    assert_eq!(cloudevents::from_json(std::str::from_utf8(&first.payload).unwrap()).unwrap(), more[0]);
     log.close().await;
 }
 
@@ -200,7 +223,7 @@ async fn the_service_publishes_its_log() {
     live.stop();
     let said = live.said();
     assert!(said.contains("older than 2.12"), "{said}");
-    let (records, count) = (records(&log).await, published(&server).await.unwrap());
+    let (records, count) = (read_all(&log, 1000).await, published(&server).await.unwrap());
     let count = usize::try_from(count).unwrap();
     assert!(count <= records.len());
     for (record, (.., text)) in records.iter().zip(heard(&server, count).await) {

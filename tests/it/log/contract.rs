@@ -10,7 +10,7 @@ use koschei::event::{ChainHash, Record};
 use koschei::log::*;
 use koschei::model::{Class, Classified, PersonId};
 
-use crate::log_place::{Place, at, chain, commit, event, fill, on_both, seq};
+use crate::log_place::{Place, at, chain, commit, event, fill, on_both, read_all, seq};
 use announcements::{announcement, announcements, held_changes, old_announcements};
 use kept::snapshots;
 use queues::{inbox_of_one_source, inbox_order_and_duplicates, inbox_pruning, inbox_retried, inbox_settling, outbox};
@@ -58,17 +58,6 @@ fn message(id: &str, body: &str) -> Incoming {
 
 fn stored(n: u64) -> Received {
     Received::Stored { position: Position(n) }
-}
-
-async fn read_all(log: &AnyLog, limit: usize) -> Vec<Record> {
-    let mut all: Vec<Record> = Vec::new();
-    loop {
-        let page = log.read(all.last().map(|r| r.seq), limit).await.unwrap();
-        if page.is_empty() {
-            return all;
-        }
-        all.extend(page);
-    }
 }
 
 async fn round_trip(place: Place) {

@@ -7,11 +7,12 @@ use std::process::Command;
 
 use koschei::event::{Event, Record};
 use koschei::fold::State;
-use koschei::log::{Announcements, AnyLog, EventLog};
+use koschei::log::{Announcements, EventLog};
 use koschei::model::{BuildrootState, PackageState};
 
 use crate::hub::{NewWorld, Outcome as Ends};
 use crate::live::{Live, PATIENCE, REBUILD_ALL};
+use crate::log_place::read_all;
 use crate::rabbitmq_server::{RabbitServer, unique};
 use crate::recorded::koschei;
 use crate::serve::first::{libfoo, small};
@@ -38,17 +39,6 @@ pub(crate) async fn all_are_sent(live: &Live) {
     });
     assert!(waited.await.is_ok(), "some are never sent:\n{}", live.said());
     log.close().await;
-}
-
-async fn records(log: &AnyLog) -> Vec<Record> {
-    let mut all: Vec<Record> = Vec::new();
-    loop {
-        let page = log.read(all.last().map(|r| r.seq), 1000).await.unwrap();
-        if page.is_empty() {
-            return all;
-        }
-        all.extend(page);
-    }
 }
 
 /// The word of koschei-messages.
@@ -124,7 +114,7 @@ pub(crate) async fn hears_what_the_log_says(
     live: &Live,
 ) -> (Changes, Changes, usize) {
     let log = live.log().await;
-    let records = records(&log).await;
+    let records = read_all(&log, 1000).await;
     log.close().await;
     let (mut changes, mut ours, mut rebuilds) = (Changes::new(), Changes::new(), Changes::new());
     let mut owners = Changes::new();
@@ -384,7 +374,7 @@ async fn the_past_is_not_announced() {
     run(&["log", "import", "--from", &export, "--db", &copy]);
     for db in [&db, &copy] {
         let log = koschei::log::open(db, &koschei::log::Options::default()).await.unwrap();
-        let changed = records(&log).await.iter().filter(|r| r.kind == "package_state_changed").count();
+        let changed = read_all(&log, 1000).await.iter().filter(|r| r.kind == "package_state_changed").count();
         assert!(changed > 0 && Path::new(db).exists());
         assert_eq!(log.announcements(None, 9).await.unwrap(), []);
         log.close().await;

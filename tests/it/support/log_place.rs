@@ -235,3 +235,15 @@ pub async fn fill(log: &AnyLog, range: std::ops::Range<u64>, batch: usize) -> He
 pub fn seq(n: u64) -> Seq {
     Seq::new(n).unwrap()
 }
+
+/// Reads all records of a log, at most `limit` at a time.
+pub async fn read_all(log: &AnyLog, limit: usize) -> Vec<Record> {
+    let mut all: Vec<Record> = Vec::new();
+    loop {
+        let page = log.read(all.last().map(|r| r.seq), limit).await.unwrap();
+        if page.is_empty() {
+            return all;
+        }
+        all.extend(page);
+    }
+}
