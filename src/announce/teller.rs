@@ -59,9 +59,7 @@ pub struct Saying {
     pub subject: String,
     /// The message.
     pub message: Announced,
-    /// The packages that it names.
-    pub packages: Vec<Name>,
-    /// Owners of these packages, at most [`PEOPLE_MAX`].
+    /// Owners of the packages that it names, at most [`PEOPLE_MAX`].
     pub people: Vec<PersonId>,
 }
 
@@ -285,7 +283,7 @@ impl Teller {
         let (seq, hash, at, subject) = (place.seq, place.hash, place.at, place.subject.to_owned());
         let c = collection.and_then(|name| state.collections.get(name));
         let people = c.map(|c| owners(state, c, &packages)).unwrap_or_default();
-        self.sayings.push(Saying { seq, hash, at, subject, message, packages, people });
+        self.sayings.push(Saying { seq, hash, at, subject, message, people });
     }
 }
 

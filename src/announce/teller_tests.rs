@@ -95,23 +95,8 @@ impl Scene {
         };
         let package = self.package(name);
         let outcome = if is { crate::model::Outcome::GenuineFailure } else { crate::model::Outcome::Ok };
-        package.evidence = vec![Evidence {
-            kind: EvidenceKind::Scratch(TaskId(1)),
-            hub: None,
-            source: "1-1".into(),
-            former: Vec::new(),
-            order: since,
-            at: since_at,
-            repo: None,
-            assumed: false,
-            outcome: Some(outcome),
-            running: false,
-            withdrawn: false,
-            event: None,
-            timed: false,
-            built_in: None,
-            compared: false,
-        }];
+        let evidence = Evidence::good(EvidenceKind::Scratch(TaskId(1)), "1-1", since.get());
+        package.evidence = vec![Evidence { outcome: Some(outcome), ..evidence }];
         let suspects = Suspects { task: TaskId(1), named: vec![(update, 900)], own: 50, chance: 50, since, since_at };
         package.suspects = is.then(|| Box::new(suspects));
     }
@@ -355,7 +340,7 @@ proptest! {
             }
         }
         for row in scenes[0].rows.iter().filter(|row| row.message.topic == PACKAGE) {
-            let name = row.packages[0].to_string();
+            let name = row.subject.rsplit('/').next().unwrap().to_owned();
             let at = row.at.micros() / 1_000_000;
             let next = stood.iter().find(|(n, _, since)| *n == name && *since > at).map(|(_, _, since)| *since);
             prop_assert!(next.is_none_or(|next| next - at >= hold_back || next == at), "{} {:?}", at, next);

@@ -50,11 +50,11 @@ impl Said {
         match topic {
             koschei_messages::PACKAGE | koschei_messages::COLLECTION => {
                 let word = new_state(body);
-                self.words(subject).theirs = word;
+                self.states.entry(subject.to_owned()).or_default().theirs = word;
             }
             richer::PACKAGE_CHANGED | richer::BUILDROOT_CHANGED => {
                 let word = new_state(body);
-                self.words(subject).ours = word;
+                self.states.entry(subject.to_owned()).or_default().ours = word;
             }
             richer::CAUSE_CLOSED => drop(self.causes.remove(subject)),
             richer::CAUSE_OPENED | richer::CAUSE_GREW => {
@@ -68,13 +68,6 @@ impl Said {
             }
             _ => {}
         }
-    }
-
-    fn words(&mut self, subject: &str) -> &mut Words {
-        if !self.states.contains_key(subject) {
-            self.states.insert(subject.to_owned(), Words::default());
-        }
-        self.states.get_mut(subject).expect("it was just put there")
     }
 
     /// Returns what the original's messages last said of a subject.

@@ -278,11 +278,10 @@ pub fn withdraw(list: &mut [Evidence], tagged: impl Fn(BuildId) -> bool) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn build(kind: EvidenceKind, source: &str, order: u64) -> Evidence {
-        Evidence {
+impl Evidence {
+    /// A good build, for tests.
+    pub(crate) fn good(kind: EvidenceKind, source: &str, order: u64) -> Self {
+        Self {
             kind,
             hub: None,
             source: source.into(),
@@ -300,9 +299,14 @@ mod tests {
             compared: false,
         }
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
 
     fn real(number: i64, event: Option<i64>, secs: i64) -> Evidence {
-        let mut e = build(EvidenceKind::Real(BuildId(number)), "1-1", 1);
+        let mut e = Evidence::good(EvidenceKind::Real(BuildId(number)), "1-1", 1);
         (e.event, e.at, e.timed) = (event, Timestamp::from_secs(secs), true);
         e
     }
@@ -341,8 +345,8 @@ mod tests {
         assert_eq!(places, [0, 1, 2, 3]);
         assert_eq!(real(2, Some(20), 20).place(&list), 2, "at the same moment behind it");
         let kind = |n: i64| EvidenceKind::Scratch(TaskId(n));
-        let list = [build(kind(1), "", 10), build(kind(2), "", 20)];
-        let places = [9, 10, 11, 20, 21].map(|order| build(kind(3), "", order).place(&list));
+        let list = [Evidence::good(kind(1), "", 10), Evidence::good(kind(2), "", 20)];
+        let places = [9, 10, 11, 20, 21].map(|order| Evidence::good(kind(3), "", order).place(&list));
         assert_eq!(places, [0, 0, 1, 1, 2]);
     }
 
@@ -351,7 +355,7 @@ mod tests {
     #[test]
     fn what_counts() {
         let of = |kind, outcome, withdrawn| {
-            let e = Evidence { outcome, withdrawn, ..build(kind, "1-1", 1) };
+            let e = Evidence { outcome, withdrawn, ..Evidence::good(kind, "1-1", 1) };
             (e.is_base(), e.is_complete())
         };
         let (real, scratch) = (EvidenceKind::Real(BuildId(1)), EvidenceKind::Scratch(TaskId(1)));
@@ -386,7 +390,8 @@ mod tests {
     #[test]
     fn last_sources_are_each_counted_once() {
         let of = |sources: &[&str], count| {
-            let list: Vec<_> = (1..).zip(sources).map(|(n, s)| build(EvidenceKind::Real(BuildId(1)), s, n)).collect();
+            let list: Vec<_> =
+                (1..).zip(sources).map(|(n, s)| Evidence::good(EvidenceKind::Real(BuildId(1)), s, n)).collect();
             last_sources(&list, count, |_| true).iter().map(|s| s.to_string()).collect::<Vec<_>>()
         };
         assert_eq!(of(&["1", "2", "2", "3", "2"], 2), ["2", "3"]);
@@ -399,12 +404,12 @@ mod tests {
     #[test]
     fn the_newest_real_build_is_kept_whatever_was_rebuilt_since() {
         let mut list = Vec::new();
-        let mut real = build(EvidenceKind::Real(BuildId(1)), "1-1", 1);
+        let mut real = Evidence::good(EvidenceKind::Real(BuildId(1)), "1-1", 1);
         real.withdrawn = true;
         insert(&mut list, real);
         for n in 2..40 {
             let source = format!("{n}-1");
-            insert(&mut list, build(EvidenceKind::Scratch(TaskId(n)), &source, n.unsigned_abs()));
+            insert(&mut list, Evidence::good(EvidenceKind::Scratch(TaskId(n)), &source, n.unsigned_abs()));
         }
         assert_eq!(list.len(), KEPT);
         assert_eq!(list.first().map(|e| e.kind), Some(EvidenceKind::Real(BuildId(1))));

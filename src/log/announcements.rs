@@ -110,6 +110,14 @@ pub fn id_of(event: &CommandId, topic: &str, about: Option<&str>) -> String {
     parts.map(hex::encode).join("-")
 }
 
+/// What later announcements depend on, in both databases. A topic says by its beginning what it is
+/// about.
+pub(super) const SAID: &str = "SELECT subject, topic, made_at, body FROM announcements WHERE number IN \
+     (SELECT max(number) FROM announcements WHERE topic NOT LIKE 'koschei.rebuild.%' GROUP BY subject, topic) \
+     OR topic LIKE 'koschei.cause.%' ORDER BY number";
+/// Changes that wait.
+pub(super) const HELD: &str = "SELECT subject, seq, old FROM announcements_held ORDER BY subject";
+
 /// Number, id, sequence, subject, time, topic, headers, body, and owners.
 pub(super) type AnnouncementRow = (i64, String, i64, String, i64, String, String, String, String);
 

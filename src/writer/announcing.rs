@@ -52,7 +52,7 @@ impl Writer {
     }
 
     fn row(&self, saying: Saying, record: &Record) -> Announcement {
-        let Saying { seq, hash, at, subject, message, people, packages: _ } = saying;
+        let Saying { seq, hash, at, subject, message, people } = saying;
         let event = CommandId { log: self.log_id.clone(), seq, hash };
         // What is said at a tick is about something else than the tick.
         let about = (seq == record.seq && subject != record.subject).then_some(subject.as_str());

@@ -7,7 +7,7 @@ use sqlx::SqliteConnection;
 
 use super::{SqliteLog, page};
 use crate::log::announcements::{
-    AnnouncementRow, Announcements, AsideRow, SaidRow, aside_of_row, held_of_row, of_row, said_of_row,
+    AnnouncementRow, Announcements, AsideRow, HELD, SAID, SaidRow, aside_of_row, held_of_row, of_row, said_of_row,
 };
 use crate::log::append::cut_reason;
 use crate::log::error::{ReadError, StoreError};
@@ -27,11 +27,7 @@ const ASIDE: &str = "SELECT number, id, seq, subject, made_at, topic, headers, b
 const COUNTS: &str = "SELECT (SELECT count(*) FROM announcements WHERE state = 0), (SELECT made_at FROM announcements \
      WHERE number = (SELECT min(number) FROM announcements WHERE state = 0)), \
      (SELECT count(*) FROM announcements WHERE state = 2)";
-const SAID: &str = "SELECT subject, topic, made_at, body FROM announcements WHERE number IN \
-     (SELECT max(number) FROM announcements WHERE topic NOT LIKE 'koschei.rebuild.%' GROUP BY subject, topic) \
-     OR topic LIKE 'koschei.cause.%' ORDER BY number";
 const NAMES: &str = "SELECT id, name FROM persons WHERE id IN (SELECT value FROM json_each(?))";
-const HELD: &str = "SELECT subject, seq, old FROM announcements_held ORDER BY subject";
 const PRUNE: &str = "DELETE FROM announcements WHERE number IN (SELECT number FROM announcements AS a \
      WHERE made_at < ? AND state <> 0 AND CASE \
      WHEN topic LIKE 'koschei.rebuild.%' THEN true \

@@ -73,21 +73,24 @@ pub(super) async fn announcements(place: Place) {
 
 /// What later announcements depend on is never deleted, nor what waits.
 pub(super) async fn old_announcements(place: Place) {
-    const OPENED: &str = "koschei.cause.opened.v1";
-    const CLOSED: &str = "koschei.cause.closed.v1";
+    // The database knows these topics by their beginnings.
+    use koschei::announce::koschei_messages::PACKAGE;
+    use koschei::announce::richer::{
+        CAUSE_CLOSED as CLOSED, CAUSE_GREW as GREW, CAUSE_OPENED as OPENED, PACKAGE_CHANGED, REBUILD_ENDED,
+    };
     let log = place.open().await;
     let all: Vec<Announcement> = [
-        ("c/a", "koschei.package.state.change"),
+        ("c/a", PACKAGE),
         ("cause/c/1", OPENED),
-        ("c/a", "koschei.package.changed.v1"),
-        ("c/a", "koschei.rebuild.ended.v1"),
+        ("c/a", PACKAGE_CHANGED),
+        ("c/a", REBUILD_ENDED),
         ("cause/c/2", OPENED),
-        ("cause/c/2", "koschei.cause.grew.v1"),
-        ("c/a", "koschei.package.state.change"),
+        ("cause/c/2", GREW),
+        ("c/a", PACKAGE),
         ("cause/c/1", CLOSED),
         ("cause/c/1", OPENED),
-        ("c/b", "koschei.package.state.change"),
-        ("c/a", "koschei.package.state.change"),
+        ("c/b", PACKAGE),
+        ("c/a", PACKAGE),
     ]
     .into_iter()
     .zip(0..)
