@@ -91,6 +91,14 @@ impl Ledger {
         }
     }
 
+    /// Checks whether a task of the hub runs for every package. Then nothing new is decided until one
+    /// of them ends.
+    fn all_run(&self, hub: &Hub) -> bool {
+        let running = hub.dump().tasks.into_iter().filter(|t| matches!(t.state, 0 | 1 | 4));
+        let packages: BTreeSet<_> = running.filter_map(|t| self.requested.get(&t.decided())).collect();
+        packages.len() == APPS
+    }
+
     /// Returns the decisions in the log whose result is not in the log.
     fn open(&self) -> impl Iterator<Item = u64> {
         let known = |id: &u64| self.closed.contains(id) || self.submitted.contains_key(id);
@@ -123,13 +131,14 @@ enum Until {
     /// The log has this many further events, or there is nothing more to come: how many events a
     /// round has depends on where the kills before it fell.
     Events(u64),
-    /// The log has a new decision.
+    /// The log has a new decision, or there is nothing more to come: a kill may have left decisions
+    /// about all packages, which then run.
     Decided,
     /// The log has this many further submissions.
     Submitted(usize),
     /// The hub has this many further tasks.
     Made(usize),
-    /// Every decision became a task, and there was at least one more.
+    /// Every decision became a task, and there was at least one more, or nothing more can come.
     Quiet,
 }
 
@@ -198,10 +207,11 @@ async fn run(live: &mut Live, ledger: &mut Ledger, until: Until) {
             let reached = async {
                 loop {
                     ledger.read_on(&log).await;
-                    let quiet = ledger.requested.len() > begin.1 && ledger.open().next().is_none();
+                    let none_waits = ledger.open().next().is_none();
+                    let quiet = none_waits && (ledger.requested.len() > begin.1 || ledger.all_run(&live.hub));
                     let done = match &log_says {
                         Until::Events(n) => quiet || number(ledger.head) >= number(begin.0) + n,
-                        Until::Decided => ledger.requested.len() > begin.1,
+                        Until::Decided => quiet || ledger.requested.len() > begin.1,
                         Until::Submitted(n) => quiet || ledger.submitted.len() >= begin.2 + n,
                         _ => quiet,
                     };
