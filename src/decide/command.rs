@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::event::PriorityParts;
-use crate::model::{Hub, Name, Nvr, RepoId, TaskId, Timestamp};
+use crate::model::{Hub, Name, Nvr, RebuildId, RepoId, TaskId, Timestamp};
 
 /// What led to a command.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
@@ -118,6 +118,37 @@ pub struct CancelCommand {
     pub decided_at: Timestamp,
     /// What led to the command.
     pub cause: CommandCause,
+}
+
+/// A command of either kind. Its JSON is that of the command.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+#[serde(untagged)]
+pub enum Command {
+    /// Rebuild a package.
+    Rebuild(Box<RebuildCommand>),
+    /// Cancel a task.
+    Cancel(CancelCommand),
+}
+
+impl Command {
+    /// Reads a command from its kind and its JSON. Returns `None` for a kind that is no hub's.
+    ///
+    /// # Errors
+    /// Fails if the JSON is not a command of that kind.
+    pub fn read(kind: &str, json: &str) -> Result<Option<Self>, serde_json::Error> {
+        Ok(match kind {
+            "rebuild" => Some(Self::Rebuild(serde_json::from_str(json)?)),
+            "cancel" => Some(Self::Cancel(serde_json::from_str(json)?)),
+            _ => None,
+        })
+    }
+}
+
+impl RebuildCommand {
+    /// Returns the rebuild that it is for.
+    pub const fn rebuild(&self) -> RebuildId {
+        RebuildId(self.cause.sequence)
+    }
 }
 
 /// Returns the path of a tagged source package, relative to Koji's work directory

@@ -7,7 +7,8 @@
 //!   without a message, and from time to time everything. [`history`] finds changes in tags,
 //!   `own_tasks` finds our tasks.
 //! - [`repositories`] fetches new repositories. [`store`] gives the solver access to them.
-//! - [`installed`] reads what builders installed. [`submitter`] carries out commands.
+//! - [`installed`] reads what builders installed. [`submitter`] carries out commands, which
+//!   [`waiting`] reads.
 //! - [`to_writer`] is the queue to the writer. [`turns`] has the writer's turns that process
 //!   observations.
 
@@ -27,3 +28,4 @@ pub mod submitter;
 pub mod to_writer;
 pub(crate) mod tracked;
 pub mod turns;
+pub mod waiting;

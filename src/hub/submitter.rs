@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::convert;
 use super::to_writer::{Ending, Input, ToWriter};
+use super::waiting::WaitingCommands;
 use crate::base::backoff::Backoff;
 use crate::base::clock;
 use crate::base::stage::stage;
@@ -26,8 +27,8 @@ use crate::decide::command::{BindRepo, CancelCommand, RebuildCommand};
 use crate::decide::request::Waits;
 use crate::koji::calls::{ListTasks, ScratchBuild, build, cancel_task, get_logged_in_user, list_tasks, request_repo};
 use crate::koji::{HubError, Session};
-use crate::log::{AnyLog, EventLog, LogError, OutboxCommand};
-use crate::model::{Class, Classified, Hub, Name, RebuildId, TaskId, Timestamp};
+use crate::log::{AnyLog, EventLog, LogError};
+use crate::model::{Class, Classified, Hub, Name, TaskId, Timestamp};
 use crate::telemetry::{self, Metrics};
 use crate::writer::pauses::Held;
 use crate::writer::submission::Submission;
@@ -173,12 +174,8 @@ impl Submitter {
     }
 
     async fn round(&mut self, memory: &mut Memory) -> Result<(), Stopped> {
-        let waiting = self.log.pending_commands(PAGE).await.map_err(Box::new)?;
-        let mut rebuilds = Vec::new();
-        let mut cancels = Vec::new();
-        for command in waiting {
-            self.sort(command, &mut rebuilds, &mut cancels).await?;
-        }
+        let waiting = WaitingCommands::read(&self.log, &self.hub, PAGE).await.map_err(Stopped::Log)?;
+        let WaitingCommands { rebuilds, cancels, .. } = waiting;
         let known = match memory.unsure && !rebuilds.is_empty() {
             true => self.search(memory, &rebuilds).await?,
             false => BTreeMap::new(),
@@ -190,7 +187,7 @@ impl Submitter {
             }
             let outcome = match known.get(&command.id) {
                 Some(task) => self.is_task(&command, *task),
-                None => match self.writer.is_waiting(rebuild_of(&command)).await? {
+                None => match self.writer.is_waiting(command.rebuild()).await? {
                     // The rebuild was closed while it waited (cancelled, or refused before a
                     // crash), or its task is already in the log.
                     Waits::No => {
@@ -225,40 +222,8 @@ impl Submitter {
         self.repositories(memory).await
     }
 
-    /// Picks this hub's commands. A command that cannot be read is marked as sent and logged as an
-    /// error, because nobody else can read it either.
-    async fn sort(
-        &self,
-        command: OutboxCommand,
-        rebuilds: &mut Vec<RebuildCommand>,
-        cancels: &mut Vec<CancelCommand>,
-    ) -> Result<(), Stopped> {
-        let read = match command.kind.as_str() {
-            "rebuild" => serde_json::from_str::<RebuildCommand>(&command.payload).map(|c| {
-                if c.hub == self.hub {
-                    rebuilds.push(c);
-                }
-            }),
-            "cancel" => serde_json::from_str::<CancelCommand>(&command.payload).map(|c| {
-                if c.hub == self.hub {
-                    cancels.push(c);
-                }
-            }),
-            _ => Ok(()),
-        };
-        if let Err(e) = read {
-            tracing::error!(
-                command = %command.id,
-                error = %crate::model::causes::with_causes(&e),
-                "a command in the outbox cannot be read and is ignored"
-            );
-            self.log.mark_sent(&[command.id]).await.map_err(Box::new)?;
-        }
-        Ok(())
-    }
-
     fn is_task(&self, command: &RebuildCommand, task_id: TaskId) -> Submission {
-        Submission::Submitted { rebuild: rebuild_of(command), hub: self.hub.clone(), task_id }
+        Submission::Submitted { rebuild: command.rebuild(), hub: self.hub.clone(), task_id }
     }
 
     /// Finds which of these decisions already have a task. If several tasks name one decision, the
@@ -325,7 +290,7 @@ impl Submitter {
             Ok(task) => Ok(self.is_task(command, task)),
             // The hub answered, and refuses this build only.
             Err(e) if is_refusal(&e) => {
-                Ok(Submission::Refused { rebuild: rebuild_of(command), reason: bounded(&e.to_string()) })
+                Ok(Submission::Refused { rebuild: command.rebuild(), reason: bounded(&e.to_string()) })
             }
             Err(_) if !go() => Err(Stopped::Paused),
             Err(e) => Err(e.into()),
@@ -398,10 +363,6 @@ impl Submitter {
 /// absent hub is something else.
 fn is_refusal(error: &HubError) -> bool {
     matches!(error, HubError::Fault { .. }) && error.class() == Class::Rejected
-}
-
-fn rebuild_of(command: &RebuildCommand) -> RebuildId {
-    RebuildId(command.cause.sequence)
 }
 
 fn bounded(text: &str) -> String {

@@ -51,8 +51,8 @@ pub enum Input {
     Load(Hub, ArchLoads),
     /// What a builder had installed.
     Installed(Box<InstalledPackages>),
-    /// A question: does a decided rebuild still wait to become a task?
-    IsWaiting(RebuildId),
+    /// A question: do these decided rebuilds still wait to become tasks?
+    AreWaiting(Vec<RebuildId>),
     /// A question: which sources must be known to resolve a repository of a build tag that was made
     /// at this moment?
     Sources(Hub, Name, Moment),
@@ -63,8 +63,8 @@ pub enum Input {
 pub enum Reply {
     /// The input is in the log. Says what it brought.
     Observed(Observed),
-    /// The answer to [`Input::IsWaiting`].
-    Waiting(Waits),
+    /// The answer to [`Input::AreWaiting`], for each rebuild.
+    Waiting(Vec<Waits>),
     /// The answer to [`Input::Sources`].
     Sources(Needed),
 }
@@ -106,9 +106,17 @@ impl ToWriter {
     /// # Errors
     /// Returns [`Ending`] if the service is ending.
     pub async fn is_waiting(&self, rebuild: RebuildId) -> Result<Waits, Ending> {
-        match self.say(Input::IsWaiting(rebuild)).await? {
+        Ok(self.are_waiting(vec![rebuild]).await?.first().copied().unwrap_or(Waits::No))
+    }
+
+    /// Asks the same about several rebuilds. The answers are in their order.
+    ///
+    /// # Errors
+    /// Returns [`Ending`] if the service is ending.
+    pub async fn are_waiting(&self, rebuilds: Vec<RebuildId>) -> Result<Vec<Waits>, Ending> {
+        match self.say(Input::AreWaiting(rebuilds)).await? {
             Reply::Waiting(waits) => Ok(waits),
-            Reply::Observed(_) | Reply::Sources(_) => Ok(Waits::No),
+            Reply::Observed(_) | Reply::Sources(_) => Ok(Vec::new()),
         }
     }
 
@@ -170,7 +178,7 @@ mod tests {
         let place = writer.0.reserve().await.unwrap();
         drop(inputs);
         let (done, heard) = oneshot::channel();
-        place.send((Input::IsWaiting(RebuildId(1)), done));
+        place.send((Input::AreWaiting(vec![RebuildId(1)]), done));
         let reply = tokio::time::timeout(Duration::from_secs(60), writer.reply(heard)).await;
         assert_eq!(reply.expect("nobody can answer any more"), Err(Ending));
     }

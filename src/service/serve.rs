@@ -230,8 +230,8 @@ impl Service {
                 }
                 return Ok(Reply::Observed(observed));
             }
-            Input::IsWaiting(rebuild) => {
-                return Ok(Reply::Waiting(waits(writer.state(), *rebuild)));
+            Input::AreWaiting(rebuilds) => {
+                return Ok(Reply::Waiting(rebuilds.iter().map(|rebuild| waits(writer.state(), *rebuild)).collect()));
             }
             Input::Sources(hub, tag, made) => return Ok(Reply::Sources(writer.sources_of(hub, tag, *made))),
             Input::Content(hub, repo, of) => writer.content(hub, *repo, Some(of), clock::now()).await?,
