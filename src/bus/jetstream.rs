@@ -1,4 +1,4 @@
-//! NATS JetStream: a source of Koji messages, and a sink for commands and for events.
+//! NATS JetStream: a source of Koji messages and of results, and a sink for commands and for events.
 //!
 //! JetStream is transport, not truth. It acknowledges before data is on disk, so it may lose
 //! messages. It may also deliver messages again that were acknowledged. Other parts handle both:
@@ -14,6 +14,7 @@
 mod commands;
 mod events;
 mod login;
+mod queue;
 mod source;
 
 use std::fmt;
@@ -29,6 +30,7 @@ use tokio::sync::watch;
 pub use self::commands::CommandStream;
 pub use self::events::{EventStream, OutgoingEvent, subject};
 pub use self::login::{Login, Server};
+pub use self::queue::{QueueSettings, TAKEN_FOR, WorkQueue};
 pub use self::source::{AckHandle, Backlog, JetStreamSource, SourceSettings};
 use crate::base::backoff;
 use crate::message::entry::MAX_MESSAGE;
@@ -220,37 +222,58 @@ impl Connection {
     /// Returns the stream, and whether it had to be made. An existing stream is used as it is if it
     /// takes the subject.
     async fn stream(&self, name: &str, subject: &str) -> Result<(Stream, bool), JetStreamError> {
-        let mut is_new = false;
-        let doing = || format!("look up stream {name}");
-        let what = || format!("stream {name}");
+        let wanted = stream::Config {
+            name: name.to_owned(),
+            subjects: vec![subject.to_owned()],
+            storage: StorageType::File,
+            duplicate_window: DUPLICATE_WINDOW,
+            max_age: KEPT,
+            max_message_size: i32::try_from(MAX_MESSAGE).unwrap_or(i32::MAX),
+            ..stream::Config::default()
+        };
+        self.stream_like(wanted, subject).await
+    }
+
+    /// Returns the stream of that name, and whether it had to be made. A stream that is made has all
+    /// wanted settings. One that exists is used as it is if it takes the subject.
+    async fn stream_like(&self, wanted: stream::Config, subject: &str) -> Result<(Stream, bool), JetStreamError> {
+        let name = wanted.name.as_str();
+        if let Some(stream) = self.existing(name, subject).await? {
+            return Ok((stream, false));
+        }
+        let made = self.context.create_stream(wanted.clone()).await;
+        made.map_err(|e| self.unavailable(format!("create stream {name}"), e))?;
+        let made = self.existing(name, subject).await?;
+        let stream =
+            made.ok_or_else(|| self.unavailable(format!("look up stream {name}"), "it was deleted at once"))?;
+        let settings = |c: &stream::Config| {
+            let (storage, size, kept) = (c.storage, c.max_message_size, c.retention);
+            let (age, window) = (c.max_age, c.duplicate_window);
+            format!("{storage:?} by {kept:?} for {age:?}, doubles {window:?}, {size} bytes")
+        };
+        let (found, expected) = (settings(&stream.cached_info().config), settings(&wanted));
+        if found != expected {
+            return Err(mismatch(format!("stream {name}"), "storage", found, &expected));
+        }
+        Ok((stream, true))
+    }
+
+    /// Checks whether a stream exists.
+    ///
+    /// # Errors
+    /// Returns [`JetStreamError`]. It is rejected if the stream does not take the subject.
+    pub async fn has_stream(&self, name: &str, subject: &str) -> Result<bool, JetStreamError> {
+        Ok(self.existing(name, subject).await?.is_some())
+    }
+
+    /// Returns the stream, if it exists and takes the subject.
+    async fn existing(&self, name: &str, subject: &str) -> Result<Option<Stream>, JetStreamError> {
         let stream = match self.context.get_stream(name).await {
             Ok(stream) => stream,
-            Err(error) if is_missing(&error.kind()) => {
-                let wanted = stream::Config {
-                    name: name.to_owned(),
-                    subjects: vec![subject.to_owned()],
-                    storage: StorageType::File,
-                    duplicate_window: DUPLICATE_WINDOW,
-                    max_age: KEPT,
-                    max_message_size: i32::try_from(MAX_MESSAGE).unwrap_or(i32::MAX),
-                    ..stream::Config::default()
-                };
-                is_new = true;
-                let made = self.context.create_stream(wanted.clone()).await;
-                made.map_err(|e| self.unavailable(format!("create stream {name}"), e))?;
-                let stream = self.context.get_stream(name).await.map_err(|e| self.unavailable(doing(), e))?;
-                let settings = |c: &stream::Config| {
-                    let (storage, size) = (c.storage, c.max_message_size);
-                    format!("{storage:?} for {:?}, doubles {:?}, {size} bytes", c.max_age, c.duplicate_window)
-                };
-                let (found, expected) = (settings(&stream.cached_info().config), settings(&wanted));
-                if found != expected {
-                    return Err(mismatch(what(), "storage", found, &expected));
-                }
-                stream
-            }
-            Err(error) => return Err(self.unavailable(doing(), error)),
+            Err(error) if is_missing(&error.kind()) => return Ok(None),
+            Err(error) => return Err(self.unavailable(format!("look up stream {name}"), error)),
         };
+        let what = || format!("stream {name}");
         let config = &stream.cached_info().config;
         if !config.subjects.iter().any(|pattern| covers(pattern, subject)) && config.sources.is_none() {
             return Err(mismatch(what(), "subjects", config.subjects.join(" "), subject));
@@ -258,7 +281,7 @@ impl Connection {
         if config.no_ack {
             return Err(mismatch(what(), "no_ack", "true", "false"));
         }
-        Ok((stream, is_new))
+        Ok(Some(stream))
     }
 }
 

@@ -5,6 +5,9 @@ use async_nats::jetstream::message::PublishMessage;
 use super::{Connection, DUPLICATE_WINDOW, JetStreamError};
 use crate::message::entry::MAX_MESSAGE;
 
+/// Header with the id of a command.
+pub(super) const COMMAND: &str = "Koschei-Command";
+
 /// A NATS subject that takes commands.
 #[derive(Debug)]
 pub struct CommandStream {
@@ -65,8 +68,11 @@ impl CommandStream {
             return Err(JetStreamError::TooLarge { id: id.to_owned(), size: json.len(), limit });
         }
         let failed = |e: async_nats::Error| self.connection.unavailable(format!("publish command {id}"), e);
-        let message =
-            PublishMessage::build().payload(json.to_owned().into()).message_id(id).expected_stream(&self.stream);
+        let message = PublishMessage::build()
+            .payload(json.to_owned().into())
+            .message_id(id)
+            .expected_stream(&self.stream)
+            .header(COMMAND, id);
         let sent = self.connection.context.send_publish(self.subject.clone(), message).await;
         let acknowledged = sent.map_err(|e| failed(e.into()))?.await.map_err(|e| failed(e.into()))?;
         Ok(!acknowledged.duplicate)

@@ -60,7 +60,7 @@ pub fn subject(kind: &str, about: &str) -> String {
 
 /// Writes a text as one word of a subject. What NATS does not allow in a word, and `%`, is written as
 /// `%` and two hexadecimal digits for each byte.
-fn token(text: &str) -> String {
+pub(super) fn token(text: &str) -> String {
     use std::fmt::Write as _;
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {

@@ -53,7 +53,7 @@ enum UrlLogin {
 
 impl Server {
     /// Returns the addresses without logins.
-    pub(super) fn shown(&self) -> String {
+    pub fn shown(&self) -> String {
         self.addresses().map(|a| bare(a).0).collect::<Vec<_>>().join(",")
     }
 

@@ -9,6 +9,7 @@ use async_nats::connection::State;
 use async_nats::jetstream::consumer::{self, AckPolicy, PullConsumer, pull};
 use async_nats::jetstream::context::ConsumerInfoErrorKind;
 use async_nats::jetstream::message::Acker;
+use async_nats::jetstream::stream::Stream;
 use futures_util::StreamExt as _;
 use tokio::time::Instant;
 
@@ -55,7 +56,18 @@ impl Connection {
 
     /// Returns the consumer, and whether it or its stream had to be made.
     async fn consumer(&self, settings: &SourceSettings) -> Result<(PullConsumer, bool), JetStreamError> {
-        let (stream, mut is_new) = self.stream(&settings.stream, &settings.subject).await?;
+        let (stream, made) = self.stream(&settings.stream, &settings.subject).await?;
+        let (consumer, too) = self.consumer_of(&stream, settings).await?;
+        Ok((consumer, made || too))
+    }
+
+    /// Returns a consumer of a stream, and whether it had to be made.
+    pub(super) async fn consumer_of(
+        &self,
+        stream: &Stream,
+        settings: &SourceSettings,
+    ) -> Result<(PullConsumer, bool), JetStreamError> {
+        let mut is_new = false;
         let wanted = wanted(settings);
         let doing = || format!("look up consumer {}", settings.consumer);
         match stream.consumer_info(&settings.consumer).await {
