@@ -8,7 +8,7 @@
 //! - [`amqp`] reads them from a RabbitMQ queue. The queue is configured by hand or through Fedora
 //!   Messaging's file ([`fedora_messaging`]).
 //!
-//! The two live sources implement [`MessageSource`]. [`sink`] sends commands.
+//! The live sources implement [`MessageSource`]. [`sink`] sends commands.
 //!
 //! [`Message`]: crate::message::Message
 //!
@@ -25,8 +25,10 @@ pub mod source;
 
 pub use amqp::{AmqpAck, AmqpError, AmqpSettings, AmqpSource, Outgoing, PublishSettings, Publisher, Taken};
 pub use fedora_messaging::{FedoraMessaging, FedoraMessagingError};
-pub use jetstream::{AckHandle, Connection, JetStreamError, JetStreamSource, Login, Server, SourceSettings};
+pub use jetstream::{
+    AckHandle, Connection, JetStreamError, JetStreamSource, Login, QueueSettings, Server, SourceSettings, WorkQueue,
+};
 pub use recording::reading::Reading;
 pub use recording::{Progress, Recording, RecordingError};
 pub use sink::{CommandSink, OutgoingCommand, Sent, SinkError};
-pub use source::{MessageSource, SourceError};
+pub use source::{MessageSource, ResultSource, SourceError};

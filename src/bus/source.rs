@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::amqp::{AmqpAck, AmqpError, AmqpSource};
 use super::jetstream::{AckHandle, JetStreamError, JetStreamSource};
 use crate::message::entry::Entry;
+use crate::message::result::RESULT_SOURCE;
 use crate::model::{Class, Classified};
 
 /// A source that delivers messages as they come, and again until they are acknowledged.
@@ -79,6 +80,28 @@ impl MessageSource for JetStreamSource {
 
     async fn waiting(&self) -> Result<u64, SourceError> {
         Ok(self.backlog().await?.waiting)
+    }
+}
+
+/// The stream of results of outside executors. Its messages have a source of their own in the inbox,
+/// because results that come any other way are not believed.
+#[derive(Debug)]
+pub struct ResultSource(pub JetStreamSource);
+
+impl MessageSource for ResultSource {
+    type Ack = AckHandle;
+    const NAME: &'static str = RESULT_SOURCE;
+
+    async fn fetch(&self, max: usize, wait: Duration) -> Result<Vec<(Entry, AckHandle)>, SourceError> {
+        Ok(self.0.fetch(max, wait).await?)
+    }
+
+    async fn ack_all(&self, acks: Vec<AckHandle>) -> Result<(), SourceError> {
+        Ok(self.0.ack_all(acks).await?)
+    }
+
+    async fn waiting(&self) -> Result<u64, SourceError> {
+        Ok(self.0.backlog().await?.waiting)
     }
 }
 

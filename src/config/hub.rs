@@ -27,6 +27,17 @@ pub enum AuthName {
     Gssapi,
 }
 
+/// Who carries out the commands for a hub.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Executor {
+    /// This service, if it has a login.
+    #[default]
+    Koschei,
+    /// Another program, which takes them from a work queue on NATS JetStream.
+    Jetstream,
+}
+
 /// A hub, as written in the file. Missing settings come from the named koji profile, or from Koji's
 /// own defaults.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -78,6 +89,9 @@ pub struct HubConfig {
     /// Seconds between comparisons of everything.
     #[serde(default = "day")]
     pub reconcile_secs: u64,
+    /// Who carries out the commands.
+    #[serde(default)]
+    pub executor: Executor,
     /// Whether scratch builds are bound to the repository they were resolved in.
     #[serde(default)]
     pub bind_repo: BindRepo,
@@ -221,6 +235,9 @@ impl HubConfig {
         }
         if self.poll_secs == 0 || self.reconcile_secs < self.poll_secs {
             return Err(format!("{at}: `poll_secs` must be at least 1, and `reconcile_secs` at least `poll_secs`"));
+        }
+        if self.executor == Executor::Jetstream && self.request_repo_after_secs > 0 {
+            return Err(format!("{at}: with `executor = \"jetstream\"`, `request_repo_after_secs` must be 0"));
         }
         if !(1..=64).contains(&self.files_at_once) {
             return Err(format!("{at}: `files_at_once` is {}, must be between 1 and 64", self.files_at_once));

@@ -24,7 +24,7 @@ use crate::model::{Class, Classified, Hub};
 
 pub use announce::{AnnounceConfig, NoQueue};
 pub use collection::{BuildsOnConfig, CollectionConfig, PackageConfig};
-pub use hub::{AuthName, BusConfig, HubConfig, ServeConfig};
+pub use hub::{AuthName, BusConfig, Executor, HubConfig, ServeConfig};
 pub use jetstream::JetStreamConfig;
 pub use listen::listen_address;
 
@@ -223,6 +223,9 @@ impl Config {
             hub.check()?;
             if self.hubs.iter().skip(i + 1).any(|other| other.name == hub.name) {
                 return Err(format!("hub `{}` is defined twice", hub.name));
+            }
+            if hub.executor == Executor::Jetstream && self.jetstream.url.is_none() {
+                return Err(format!("hub `{}`: `executor = \"jetstream\"` needs `url` in `[jetstream]`", hub.name));
             }
         }
         for c in &self.collections {

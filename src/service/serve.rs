@@ -17,18 +17,19 @@ use crate::base::clock;
 use crate::buildroot::MakeResolver;
 use crate::decide::request::waits;
 use crate::hub::installed::InstalledPackages;
-use crate::hub::interest::{self, Hint, Interest};
+use crate::hub::interest::{self, Hint, HubObject, Interest};
 use crate::hub::to_writer::{Handed, Input, Outbox, Reply, Ticket, ToHub};
 use crate::hub::turns::Observed;
 use crate::intake::patience::Patience;
 use crate::log::{Announcements as _, AnyLog, Disposition, EventLog, LogError, Pending, Position, Settled};
-use crate::message::{Context, UNREADABLE};
+use crate::message::{Context, RESULT_SOURCE, RESULT_TOPIC, UNREADABLE};
 use crate::model::Hub;
 use crate::operator;
 use crate::telemetry::Metrics;
 use crate::telemetry::probe::Readiness;
 use crate::writer::ahead::Ahead;
 use crate::writer::pauses::Held;
+use crate::writer::results::ResultOf;
 use crate::writer::{HEART, LOOP_STALE, Settings, Writer};
 
 /// Interval at which the inbox is read without a wake-up. A tick can be late by this time at most.
@@ -285,16 +286,14 @@ impl Service {
             writer.unreadable(position, UNREADABLE, "not a message".to_owned());
             return Ok(());
         }
+        if message.source == RESULT_SOURCE {
+            return self.result(writer, position, &message.body, life).await;
+        }
         let context: &Context = &self.settings.context;
         let disposition = match interest::hint(&message, context, writer.state()) {
-            Hint::Look(hub, key) => match self.hubs.get(&hub) {
-                Some(to) => {
-                    life.outstanding += 1;
-                    // A missing receiver ends the service. The message waits for the next start.
-                    let _gone = to.hints.send((key, Ticket { position, life: life.number }));
-                    return Ok(());
-                }
-                None => Disposition::Ignored { reason: format!("no hub `{hub}` is configured") },
+            Hint::Look(hub, key) => match self.look(&hub, key, position, life) {
+                true => return Ok(()),
+                false => Disposition::Ignored { reason: format!("no hub `{hub}` is configured") },
             },
             Hint::Fact => {
                 writer.message(position, &message, None).await?;
@@ -304,6 +303,40 @@ impl Service {
             Hint::Rejected(reason) => Disposition::Parked { reason },
         };
         writer.settle_message(position, &message.topic, disposition);
+        Ok(())
+    }
+
+    /// Has a hub's task look at an object because of a message. Returns `false` if there is no such hub.
+    fn look(&self, hub: &Hub, key: HubObject, position: Position, life: &mut Life) -> bool {
+        let Some(to) = self.hubs.get(hub) else { return false };
+        life.outstanding += 1;
+        // A missing receiver ends the service. The message waits for the next start.
+        let _gone = to.hints.send((key, Ticket { position, life: life.number }));
+        true
+    }
+
+    /// Takes in what an outside executor says about a command.
+    async fn result(
+        &self,
+        writer: &mut Writer,
+        position: Position,
+        raw: &[u8],
+        life: &mut Life,
+    ) -> Result<(), LogError> {
+        match writer.result(position, raw, clock::now()).await? {
+            ResultOf::Settled => {}
+            ResultOf::Look(hub, task) => {
+                if !self.look(&hub, HubObject::Task(task), position, life) {
+                    let reason = format!("no hub `{hub}` is configured");
+                    writer.settle_message(position, RESULT_TOPIC, Disposition::Ignored { reason });
+                }
+            }
+            ResultOf::Sent(command) => {
+                // In this order: a command that is still in the outbox is given again, and ends again.
+                writer.flush().await?;
+                self.log.mark_sent(&[command]).await?;
+            }
+        }
         Ok(())
     }
 

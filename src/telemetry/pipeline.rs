@@ -8,7 +8,7 @@ use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge};
 use super::Metrics;
 use super::register::{Register, WhenKnown, count};
 use crate::event::Record;
-use crate::message::{Topic, UNREADABLE};
+use crate::message::{RESULT_TOPIC, Topic, UNREADABLE};
 use crate::model::Timestamp;
 
 #[derive(Debug)]
@@ -160,6 +160,7 @@ fn topic_label(topic: &str) -> &'static str {
     match Topic::of(topic) {
         Some(topic) => topic.name,
         None if topic == UNREADABLE => UNREADABLE,
+        None if topic == RESULT_TOPIC => RESULT_TOPIC,
         None => "other",
     }
 }

@@ -2,9 +2,9 @@
 //! rebuild must be one of this log.
 
 use super::Writer;
-use crate::event::{CommandId, Event, RebuildRequested, Record, TaskChanged};
-use crate::log::{EventLog, LogError};
-use crate::model::{RebuildId, Seq};
+use crate::event::{CommandId, Event, RebuildRequested, TaskChanged};
+use crate::log::LogError;
+use crate::model::RebuildId;
 
 impl Writer {
     /// Returns the rebuild a task was submitted for.
@@ -20,24 +20,11 @@ impl Writer {
         if id.log != self.log_id() {
             return Ok(None);
         }
-        let requested = match self.commit.records.iter().find(|r| r.seq == id.seq) {
-            Some(waiting) => requested(waiting, &id),
-            None => {
-                let page = self.log.read(Seq::new(id.seq.get() - 1), 1).await?;
-                page.first().and_then(|record| requested(record, &id))
-            }
+        let requested = match self.decision(&id).await? {
+            Some(Event::RebuildRequested(requested)) => Some(requested),
+            _ => None,
         };
         Ok(requested.filter(|r| is_of(task, r)).map(|_| RebuildId(id.seq.get())))
-    }
-}
-
-fn requested(record: &Record, id: &CommandId) -> Option<RebuildRequested> {
-    if (record.seq, record.hash) != (id.seq, id.hash) {
-        return None;
-    }
-    match record.decode().ok()?.event {
-        Event::RebuildRequested(requested) => Some(requested),
-        _ => None,
     }
 }
 

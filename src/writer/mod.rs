@@ -38,6 +38,7 @@ pub mod persons;
 mod policies;
 mod ranking;
 pub mod resolving;
+pub mod results;
 pub mod settings;
 mod snapshots;
 pub mod submission;

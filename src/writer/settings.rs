@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::announce::Telling;
-use crate::config::{CollectionConfig, Config, ModeName, build_opts};
+use crate::config::{CollectionConfig, Config, Executor, ModeName, build_opts};
 use crate::decide::Policy;
 use crate::decide::command::{BindRepo, BuildOptions};
 use crate::event::{Event, Source};
@@ -33,6 +33,8 @@ pub struct Settings {
     pub wanted: Vec<Event>,
     /// Hubs that can be queried and submitted to. Requests for other hubs are closed at once.
     pub hubs: BTreeSet<Hub>,
+    /// Hubs whose commands go to outside executors (`executor = "jetstream"`).
+    pub outside: BTreeSet<Hub>,
     /// Hubs on which rebuilds stay bound to repositories even if the hub refuses that (`bind_repo =
     /// "always"`).
     pub always_bound: BTreeSet<Hub>,
@@ -67,6 +69,12 @@ impl Config {
             find_collections: self.collections.is_empty(),
             wanted: self.collections.iter().flat_map(|c| self.wanted(c)).collect(),
             hubs: BTreeSet::new(),
+            outside: self
+                .hubs
+                .iter()
+                .filter(|h| h.executor == Executor::Jetstream)
+                .map(|h| Hub::new(&h.name))
+                .collect(),
             always_bound: self
                 .hubs
                 .iter()

@@ -113,6 +113,7 @@ impl World {
             CollectionCreated { collection: Name::from(*name), settings: s.clone() }.into()
         };
         let settings = Settings {
+            outside: std::collections::BTreeSet::new(),
             check_percent: 0,
             build_conflicts: true,
             resolve_options: koschei::model::PerCollection::default(),
