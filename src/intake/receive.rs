@@ -22,25 +22,49 @@ const WAIT: Duration = Duration::from_secs(1);
 /// Time after which a source without any answer counts as stalled.
 const STALE: Duration = Duration::from_secs(120);
 
-/// Returns the patience for a bus when the hub is also polled.
-pub fn patience() -> Patience {
-    Patience::new("the bus", "polling goes on")
+/// What messages are, for the journal and the metrics.
+#[derive(Clone, Copy, Debug)]
+pub struct Intake {
+    what: &'static str,
+    meanwhile: &'static str,
+    heart: &'static str,
+    /// Whether it is shown when the last message came.
+    shows_silence: bool,
 }
 
-/// Receives messages until told to stop. Waits while the bus or the database does not answer;
-/// messages then stay with the bus.
+/// Messages of a bus, when the hub is also polled.
+pub const BUS: Intake = Intake { what: "the bus", meanwhile: "polling goes on", heart: "intake", shows_silence: true };
+/// Results of outside executors.
+pub const RESULTS: Intake = Intake {
+    what: "the stream of results",
+    meanwhile: "results wait there, and polling finds tasks",
+    heart: "intake of results",
+    shows_silence: false,
+};
+
+impl Intake {
+    /// Returns the patience for the source.
+    pub fn patience(self) -> Patience {
+        Patience::new(self.what, self.meanwhile)
+    }
+}
+
+/// Receives messages until told to stop. Waits while the source or the database does not answer;
+/// messages then stay with the source.
 pub async fn run<S: MessageSource>(
-    source: S,
+    (source, intake): (S, Intake),
     log: AnyLog,
     inbox: watch::Sender<u64>,
     mut reconnected: impl FnMut(&S) -> bool,
     metrics: Metrics,
     stop: CancellationToken,
 ) {
-    let mut bus = patience();
+    let mut bus = intake.patience();
     let mut database = Patience::new("the inbox", "messages are not acknowledged");
-    metrics.intake_begins(clock::now());
-    metrics.loop_begins("intake", STALE, clock::now());
+    if intake.shows_silence {
+        metrics.intake_begins(clock::now());
+    }
+    metrics.loop_begins(intake.heart, STALE, clock::now());
     while !stop.is_cancelled() {
         let fetched = tokio::select! {
             biased;
@@ -57,7 +81,7 @@ pub async fn run<S: MessageSource>(
             }
         };
         bus.answered();
-        metrics.loop_went_round("intake", clock::now());
+        metrics.loop_went_round(intake.heart, clock::now());
         if reconnected(&source) {
             inbox.send_modify(|n| *n += 1);
         }
@@ -80,7 +104,9 @@ pub async fn run<S: MessageSource>(
         };
         database.answered();
         metrics.received(S::NAME, Received::counts(received.iter().flatten()));
-        metrics.last_message(now);
+        if intake.shows_silence {
+            metrics.last_message(now);
+        }
         stage!("taken in", messages = received.len());
         // The messages are on disk. If the broker misses the acknowledgement, they come again and
         // are dropped by their ids.

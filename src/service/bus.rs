@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use super::StartError;
-use crate::bus::{AmqpSettings, FedoraMessaging, Login, PublishSettings, Server, amqp};
-use crate::config::{BusConfig, Config, JetStreamConfig};
+use crate::bus::{AmqpSettings, FedoraMessaging, PublishSettings, amqp};
+use crate::config::{BusConfig, Config};
 
 /// Returns the settings of the bus. `None` means that no bus is configured and only polling finds
 /// changes.
@@ -26,28 +26,6 @@ pub(crate) fn settings(bus: &BusConfig) -> Result<Option<AmqpSettings>, StartErr
         settings.tls.certificate = Some((cert.clone(), key.clone()));
     }
     Ok(Some(settings))
-}
-
-/// Returns the NATS server on which events are published. `None`: none are.
-pub(crate) fn nats(config: &JetStreamConfig) -> Result<Option<Server>, StartError> {
-    let logins = [config.user.is_some(), config.token_file.is_some(), config.credentials.is_some()];
-    if logins.into_iter().filter(|given| *given).count() > 1 {
-        const ONE: &str = "publish events (`[jetstream]`): give one login: `user`, `token_file` or `credentials`";
-        return Err(StartError::Rejected(ONE.to_owned()));
-    }
-    let Some(url) = config.url.clone() else { return Ok(None) };
-    let login = match (&config.user, &config.password_file, &config.token_file, &config.credentials) {
-        (Some(user), Some(file), ..) => Login::User(user.clone(), file.clone()),
-        (.., Some(file), _) => Login::Token(file.clone()),
-        (.., Some(file)) => Login::Credentials(file.clone()),
-        _ => Login::InAddress,
-    };
-    Ok(Some(Server {
-        url,
-        login,
-        root_certificates: config.ca_cert.clone(),
-        client_certificate: config.cert.clone().zip(config.key.clone()),
-    }))
 }
 
 /// Returns where and how changes of state are announced: `bus`, and what `[announce]` says besides.

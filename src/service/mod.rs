@@ -8,6 +8,7 @@
 
 pub(crate) mod bus;
 mod error;
+pub(crate) mod jetstream;
 pub(crate) mod kerberos;
 pub(crate) mod live_hub;
 pub mod retention;

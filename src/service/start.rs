@@ -8,6 +8,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::jetstream::{self, JetStream};
 use super::live_hub::{self, LiveHub};
 use super::serve::Service;
 use super::{StartError, retention, systemd};
@@ -15,7 +16,7 @@ use crate::buildroot::MakeResolver;
 use crate::buildroot::archive_resolver::ArchiveResolver;
 use crate::buildroot::per_hub::PerHubResolver;
 use crate::bus::{AmqpSettings, AmqpSource, PublishSettings, Publisher};
-use crate::config::{Config, NoQueue};
+use crate::config::{Config, Executor, NoQueue};
 use crate::event::Source;
 use crate::hub::interest::Interest;
 use crate::hub::poller::{Poller, Rhythm};
@@ -24,7 +25,6 @@ use crate::hub::store::Mirrored;
 use crate::hub::submitter::Submitter;
 use crate::hub::to_writer::{ToHub, ToWriter};
 use crate::intake::announcing::Announcer;
-use crate::intake::publishing::EventPublisher;
 use crate::intake::receive;
 use crate::log::{AnyLog, EventLog};
 use crate::telemetry::Metrics;
@@ -70,6 +70,11 @@ impl Start {
         settings.telling = announcing.is_some().then(|| config.announce.telling());
         settings.hubs = hubs.iter().filter(|h| h.can_submit()).map(|h| h.name.clone()).collect();
         let log_id = log.info().await?.log_id;
+        let server = jetstream::server(&config.jetstream)?;
+        let jetstream = server.map(|server| JetStream { config: &config.jetstream, server, log, metrics, stop });
+        if let Some(jetstream) = jetstream.as_ref().filter(|_| config.jetstream.events) {
+            jetstream.publish(&log_id, &mut tasks);
+        }
         let (writer, inputs) = ToWriter::channel();
         let (inbox, inbox_rung) = watch::channel(0);
         let (outbox, outbox_rung) = watch::channel(0);
@@ -78,25 +83,15 @@ impl Start {
         for hub in &hubs {
             let bell = Arc::new(Notify::new());
             reconnected.push(Arc::clone(&bell));
-            let work = Work { writer: &writer, log, log_id: &log_id, settings: &settings, metrics, stop };
+            let jetstream = jetstream.as_ref();
+            let work = Work { writer: &writer, log, log_id: &log_id, settings: &settings, jetstream, metrics, stop };
             to_hubs.insert(hub.name.clone(), work.begin(hub, bell, outbox_rung.clone(), &mut tasks));
         }
         drop(writer);
-        listen(bus, log, inbox, reconnected, metrics, stop, &mut tasks);
-        if let Some(server) = super::bus::nats(&config.jetstream)? {
-            let to = &config.jetstream;
-            let publisher = EventPublisher {
-                log: log.clone(),
-                log_id: log_id.clone(),
-                server,
-                stream: to.events_stream.clone(),
-                subject: to.events_subject.clone(),
-                from_start: to.from_start,
-                metrics: metrics.clone(),
-                stop: stop.clone(),
-            };
-            tasks.spawn(publisher.run());
+        if let Some(jetstream) = jetstream.filter(|_| !settings.outside.is_empty()) {
+            jetstream.take_results(inbox.clone(), &mut tasks);
         }
+        listen(bus, log, inbox, reconnected, metrics, stop, &mut tasks);
         let announcements = match announcing {
             Some(to) => Some(announce(to, config.announce.no_queue, log, metrics, stop, &mut tasks)?),
             None => None,
@@ -180,7 +175,7 @@ fn listen(
     let (log, metrics, stop) = (log.clone(), metrics.clone(), stop.clone());
     tasks.spawn(async move {
         let Some(source) = connect(settings, &metrics, &stop).await else { return };
-        receive::run(source, log, inbox, rang, metrics, stop).await;
+        receive::run((source, receive::BUS), log, inbox, rang, metrics, stop).await;
     });
 }
 
@@ -210,7 +205,7 @@ fn announce(
 /// Connects to the broker, and retries until it answers. Meanwhile polling finds changes. Returns
 /// `None` if the service stops.
 async fn connect(settings: AmqpSettings, metrics: &Metrics, stop: &CancellationToken) -> Option<AmqpSource> {
-    let mut patience = receive::patience();
+    let mut patience = receive::BUS.patience();
     metrics.intake_begins(crate::base::clock::now());
     loop {
         match AmqpSource::open(settings.clone()).await {
@@ -236,6 +231,7 @@ struct Work<'a> {
     log: &'a AnyLog,
     log_id: &'a str,
     settings: &'a Settings,
+    jetstream: Option<&'a JetStream<'a>>,
     metrics: &'a Metrics,
     stop: &'a CancellationToken,
 }
@@ -291,7 +287,10 @@ impl Work<'_> {
             }
             .run(),
         );
-        if hub.can_submit() {
+        let outside = self.jetstream.filter(|_| config.executor == Executor::Jetstream);
+        if let Some(jetstream) = outside {
+            jetstream.give_commands(config, self.writer, (outbox, held), tasks);
+        } else if hub.can_submit() {
             self.metrics.delivery_begins();
             let after = config.request_repo_after_secs;
             tasks.spawn(

@@ -11,8 +11,8 @@ pub(crate) const ROOMS: [(&str, &str, &[&str]); 26] = [
         "policy, priority, eligibility, plan, why, faults, suspects, what a rebuild consists of",
         &["model", "event", "fold"],
     ),
-    ("announce", "what is said to others on a bus, and when", &["model", "event", "fold", "decide"]),
     ("message", "what messages of a bus say: envelope, times, claimed facts", &["model", "event"]),
+    ("announce", "what is said to others on a bus, and when", &["model", "event", "fold", "decide", "message"]),
     ("repodata", "rpm-md and modules, Koji's own lists, headers of source packages", &["model"]),
     ("resolve", "our own solver and libsolv, requirements by architecture, first causes", &["model", "repodata"]),
     (
@@ -92,6 +92,7 @@ pub(crate) const ROOMS: [(&str, &str, &[&str]); 26] = [
             "model",
             "event",
             "fold",
+            "decide",
             "announce",
             "message",
             "base",
@@ -101,6 +102,7 @@ pub(crate) const ROOMS: [(&str, &str, &[&str]); 26] = [
             "bus",
             "buildroot",
             "writer",
+            "hub",
         ],
     ),
     (

@@ -1,9 +1,12 @@
-//! Describes everything that the service puts on message buses, as an AsyncAPI 3.0 document made from
-//! the types of the messages. The file `schemas/asyncapi.json` is this document; a test compares them.
+//! Describes everything that the service puts on message buses, and the results that it takes from
+//! them, as an AsyncAPI 3.0 document made from the types of the messages. The file
+//! `schemas/asyncapi.json` is this document; a test compares them.
 //!
-//! The document says `send` for everything, because it describes the service and not its receivers.
+//! The document says `send` for what the service sends, because it describes the service and not its
+//! receivers.
 
 mod examples;
+mod executors;
 mod parts;
 mod streams;
 mod topics;
@@ -38,7 +41,8 @@ pub fn document(stored: &BTreeMap<String, String>) -> String {
     let mut parts = Parts::default();
     topics::describe(&mut parts);
     streams::describe_events(&mut parts, stored);
-    streams::describe_commands(&mut parts);
+    executors::describe_commands(&mut parts);
+    executors::describe_results(&mut parts);
     let document = Document {
         asyncapi: "3.0.0",
         id: "urn:org:fedoraproject:koschei",
@@ -60,7 +64,8 @@ fn info() -> Value {
         "version": VERSION,
         "description": "What Koschei puts on message buses. Koschei watches a Koji hub and says which update broke \
             which package.\n\nOn Fedora Messaging, people and services hear of changes. On NATS JetStream, programs \
-            get every event of the log, and executors get commands.",
+            get every event of the log, and executors get commands and say what became of \
+            them.",
         "license": { "name": "MIT OR Apache-2.0" },
         "tags": [{ "name": "fedora" }, { "name": "koji" }, { "name": "koschei" }],
     })

@@ -51,7 +51,16 @@ impl Parts {
 
     /// Adds a channel, its messages, and the operation that sends them, named `send` and the name of
     /// the channel.
-    pub(super) fn sends(&mut self, channel: &str, mut about: Value, mut operation: Value, messages: Vec<Message>) {
+    pub(super) fn sends(&mut self, channel: &str, about: Value, operation: Value, messages: Vec<Message>) {
+        self.add("send", channel, about, operation, messages);
+    }
+
+    /// Like [`Parts::sends`], for messages that the service receives.
+    pub(super) fn receives(&mut self, channel: &str, about: Value, operation: Value, messages: Vec<Message>) {
+        self.add("receive", channel, about, operation, messages);
+    }
+
+    fn add(&mut self, action: &str, channel: &str, mut about: Value, mut operation: Value, messages: Vec<Message>) {
         let mut refs = Map::new();
         let mut sent = Vec::new();
         for Message { name, object } in messages {
@@ -60,11 +69,11 @@ impl Parts {
             self.messages.insert(name, object);
         }
         about["messages"] = refs.into();
-        operation["action"] = "send".into();
+        operation["action"] = action.into();
         operation["channel"] = json!({ "$ref": format!("#/channels/{channel}") });
         operation["messages"] = sent.into();
         self.channels.insert(channel.to_owned(), about);
-        self.operations.insert(format!("send{}", capitalised(channel)), operation);
+        self.operations.insert(format!("{action}{}", capitalised(channel)), operation);
     }
 }
 

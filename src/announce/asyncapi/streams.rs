@@ -1,4 +1,4 @@
-//! What goes to NATS JetStream: events of the log, and commands.
+//! The log's events on NATS JetStream.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,6 @@ use serde_json::{Value, json};
 
 use super::examples;
 use super::parts::{Message, Parts};
-use crate::decide::command;
 use crate::event::{KINDS, Kind, cloudevents, schema};
 
 /// Name of the server.
@@ -106,54 +105,6 @@ fn event(kind: Kind, what: &str, [envelope, data]: [&Value; 2], example: Option<
     message
 }
 
-/// Describes the commands that `follow` writes into a stream.
-pub(super) fn describe_commands(parts: &mut Parts) {
-    let messages = command::schemas().into_iter().map(|(file, text)| {
-        let name = file.trim_end_matches(".schema.json").to_owned();
-        let schema = read(&text);
-        let what = schema.get("description").cloned().unwrap_or_default();
-        let payload = parts.schema(&name, schema);
-        let (title, example) = match name.as_str() {
-            "command.rebuild.v1" => ("Rebuild a package", serde_json::to_value(examples::rebuild())),
-            _ => ("Cancel a task", serde_json::to_value(examples::cancel())),
-        };
-        let example = example.expect("commands are JSON");
-        let object = json!({
-            "name": name,
-            "title": title,
-            "summary": what,
-            "headers": {
-                "type": "object",
-                "properties": { "Nats-Msg-Id": {
-                    "description": "The command's `id`. Carry out each id once.",
-                    "type": "string",
-                } },
-                "required": ["Nats-Msg-Id"],
-            },
-            "payload": payload,
-            "examples": [{ "headers": { "Nats-Msg-Id": example["id"] }, "payload": example }],
-        });
-        Message { name, object }
-    });
-    let messages: Vec<Message> = messages.collect();
-    let about = json!({
-        "title": "Commands",
-        "address": "{subject}",
-        "description": "Commands for executors, from `koschei follow`, which calls no hub. The stream is \
-            `--commands-stream`. It remembers ids for a day at least.",
-        "servers": [{ "$ref": format!("#/servers/{SERVER}") }],
-        "parameters": { "subject": {
-            "description": "`--commands-subject`.",
-            "examples": ["koschei.commands"],
-        } },
-    });
-    let operation = json!({
-        "title": "Publish commands",
-        "description": "Sends each command until the stream has it, each time with the same id.",
-    });
-    parts.sends("commands", about, operation, messages);
-}
-
-fn read(text: &str) -> Schema {
+pub(super) fn read(text: &str) -> Schema {
     serde_json::from_str(text).expect("our schemas are JSON Schemas")
 }

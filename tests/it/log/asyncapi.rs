@@ -1,5 +1,5 @@
-//! `schemas/asyncapi.json` describes every message that leaves the service. `log::schemas` compares it
-//! with the types.
+//! `schemas/asyncapi.json` describes every message that leaves the service, and the results that it
+//! takes in. `log::schemas` compares it with the types.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 use koschei::announce::TOPICS;
 use koschei::decide::command;
 use koschei::event::KINDS;
+use koschei::message::result;
 use serde_json::{Map, Value, json};
 
 fn document() -> Value {
@@ -84,7 +85,7 @@ fn every_message_has_an_example_that_fits() {
         let examples = message["examples"].as_array().unwrap_or_else(|| panic!("{name} has no example"));
         assert!(!examples.is_empty(), "{name} has no example");
         for example in examples {
-            for part in ["headers", "payload"] {
+            for part in ["headers", "payload"].into_iter().filter(|part| message.get(part).is_some()) {
                 let path = format!("/components/messages/{name}/{part}");
                 assert_eq!(mismatch(&document, &path, &example[part]), None, "{part} of {name}: {example}");
                 let missing = mismatch(&document, &path, &json!({}));
@@ -105,6 +106,8 @@ fn everything_that_is_sent_has_a_message() {
     let mut wanted: Vec<String> = TOPICS.iter().map(|topic| (*topic).to_owned()).collect();
     wanted.extend(KINDS.iter().map(|kind| kind.to_string()));
     wanted.extend(command::schemas().into_iter().map(|(file, _)| file.replace(".schema.json", "")));
+    let result = result::schema().0.replace(".schema.json", "");
+    wanted.push(result.clone());
     wanted.sort();
     let described: Vec<&String> = part(&document, "/components/messages").keys().collect();
     assert_eq!(described, wanted.iter().collect::<Vec<_>>());
@@ -120,8 +123,12 @@ fn everything_that_is_sent_has_a_message() {
         }
         let address = document["channels"][channel]["address"].as_str().unwrap();
         let is_topic = TOPICS.iter().any(|topic| address == format!("{{prefix}}.{topic}"));
-        assert!(is_topic || ["events", "commands"].contains(&channel), "{channel} has the address {address}");
+        let known = ["events", "commands", "commandQueue", "results"].contains(&channel);
+        assert!(is_topic || known, "{channel} has the address {address}");
+        assert_eq!(operation["action"], if channel == "results" { "receive" } else { "send" });
     }
     sent.sort();
+    // Commands have two channels.
+    sent.dedup();
     assert_eq!(sent, wanted);
 }

@@ -11,6 +11,7 @@ use koschei::announce::asyncapi;
 use koschei::decide::command;
 use koschei::event::{ChainHash, Event, FactId, KINDS, NewEvent, Record, Source, cloudevents, schema};
 use koschei::fold::State;
+use koschei::message::result;
 use koschei::model::{PersonId, Seq, Timestamp};
 use koschei::operator;
 
@@ -40,6 +41,7 @@ fn examples() -> BTreeMap<(String, u16), String> {
 fn schemas_are_those_of_the_types() {
     let mut wanted: BTreeMap<String, String> = schema::all();
     wanted.extend(command::schemas());
+    wanted.extend([result::schema()]);
     let payloads = examples().into_iter().map(|((kind, version), text)| (format!("{kind}.v{version}"), text));
     wanted.insert("asyncapi.json".to_owned(), asyncapi::document(&payloads.collect()));
     as_the_types_say(&dir(), &wanted);
