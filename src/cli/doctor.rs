@@ -28,7 +28,7 @@ use crate::service::kerberos;
 ///
 /// It checks the configuration, each hub (answers, version, clock, login, permissions), the
 /// targets, tags and repositories of the collections, the cache directory, the database, the bus,
-/// and the address of the pages. It changes nothing and can run beside the service.
+/// NATS, and the address of the pages. It changes nothing and can run beside the service.
 #[derive(Args, Debug)]
 #[command(after_help = "Exit status: 0 no check failed, 5 a check failed.\n\nExample:\n  koschei doctor --config \
     /etc/koschei/koschei.toml --db /var/lib/koschei/koschei.db")]
@@ -260,6 +260,9 @@ pub(super) async fn run(args: &DoctorArgs) -> Done {
         doctor.check("bus", None, place::bus(&config.bus, doctor.limit)).await;
         if config.announce.enabled {
             doctor.check("announcements", None, place::announcing(config, doctor.limit)).await;
+        }
+        if config.jetstream.url.is_some() {
+            doctor.check("jetstream", None, place::nats(config)).await;
         }
         doctor.check("pages", None, place::pages(config.serve.listen)).await;
     }

@@ -11,7 +11,7 @@ use self::repository::repository;
 use self::tags::{building, tags};
 use super::{Doctor, Verdict, on_thread};
 use crate::base::clock;
-use crate::config::{CollectionConfig, Config, HubConfig};
+use crate::config::{CollectionConfig, Config, Executor, HubConfig};
 use crate::koji::client::{Auth, HubSettings};
 use crate::koji::files::Place;
 use crate::koji::session::Session;
@@ -46,6 +46,11 @@ pub(super) async fn examine(doctor: &mut Doctor, config: &Config, hub: &HubConfi
     // is not built elsewhere. A hub without collections counts too, because tags found later may be
     // built on it.
     let builds = collections.is_empty() || !guests.is_empty() || collections.iter().any(|c| c.builds_on.is_none());
+    let needless = match (builds, hub.executor) {
+        (false, _) => Some("its collections are built on another hub"),
+        (true, Executor::Jetstream) => Some("other programs carry out the commands"),
+        (true, Executor::Koschei) => None,
+    };
     let limit = doctor.limit;
     let Some((client, place)) = doctor.check("settings", Some(name), async { settings(hub, limit) }).await else {
         doctor.unchecked(&OF_HUB, name, "the settings cannot be used");
@@ -59,7 +64,7 @@ pub(super) async fn examine(doctor: &mut Doctor, config: &Config, hub: &HubConfi
     };
     doctor.check("clock", Some(name), skew(&client)).await;
     let mut session = client.session();
-    match doctor.check("login", Some(name), login(&mut session, &config.service_user, builds)).await {
+    match doctor.check("login", Some(name), login(&mut session, &config.service_user, needless)).await {
         Some(user) => {
             doctor.check("permissions", Some(name), permissions(&mut session, user, hub.bind_repo)).await;
         }
@@ -197,23 +202,26 @@ fn ahead(before: Timestamp, after: Timestamp, theirs: Timestamp) -> f64 {
     if earliest > 0.0 { earliest } else { latest.min(0.0) }
 }
 
-async fn login(session: &mut Session, service_user: &str, builds: bool) -> Verdict<i64> {
-    let how = match &session.hub().settings().auth {
-        Auth::Anonymous if !builds => {
-            return Verdict::ok("no login is configured, and none is needed: its collections are built on another hub");
+/// Checks the login. `needless` says why none is needed.
+async fn login(session: &mut Session, service_user: &str, needless: Option<&str>) -> Verdict<i64> {
+    let how = match (&session.hub().settings().auth, needless) {
+        (Auth::Anonymous, Some(why)) => {
+            return Verdict::ok(format!("no login is configured, and none is needed: {why}"));
         }
-        Auth::Anonymous => {
+        (Auth::Anonymous, None) => {
             let advice = "to submit rebuilds, set `auth` to \"certificate\" or \"gssapi\"; to only observe, set \
                 `passive = true` in `[policy]`";
             return Verdict::warning("no login is configured: Koschei decides, but submits nothing", advice);
         }
-        Auth::Certificate { cert, .. } => format!("certificate {}", cert.display()),
-        Auth::Gssapi { principal, .. } => {
+        (Auth::Certificate { cert, .. }, _) => format!("certificate {}", cert.display()),
+        (Auth::Gssapi { principal, .. }, _) => {
             format!("Kerberos, {}", principal.as_deref().unwrap_or("the default principal"))
         }
     };
     match session.ask(calls::get_logged_in_user()).await {
-        Ok(Some(user)) if user.name == service_user => Verdict::ok(format!("{} ({how})", user.name)).with(user.id),
+        Ok(Some(user)) if user.name == service_user || needless.is_some() => {
+            Verdict::ok(format!("{} ({how})", user.name)).with(user.id)
+        }
         Ok(Some(user)) => {
             let found = format!("the login is `{}` ({how}), but `service_user` is `{service_user}`", user.name);
             let advice = format!(

@@ -9,13 +9,13 @@ use rustix::fs::Access;
 
 use super::{Verdict, on_thread};
 use crate::base::clock;
-use crate::bus::amqp;
-use crate::config::{BusConfig, Config, ServeConfig};
+use crate::bus::{Connection, JetStreamError, amqp};
+use crate::config::{BusConfig, Config, Executor, ServeConfig};
 use crate::decide::arches::absent;
 use crate::log::{self, AnyLog, EventLog, MIGRATIONS, OpenError, Options};
 use crate::model::causes::with_causes;
 use crate::model::counted::and_more;
-use crate::service::bus;
+use crate::service::{bus, jetstream};
 use crate::view::text::span;
 use crate::writer::ahead;
 
@@ -215,6 +215,52 @@ pub(super) async fn announcing(config: &Config, limit: Duration) -> Verdict {
             "check `amqp_url`, name resolution and firewalls; until the broker answers, announcements wait",
         ),
         Err(e) => Verdict::error_of(&e, ADVICE),
+    }
+}
+
+/// Checks whether NATS and its streams can be used. Makes none of them.
+pub(super) async fn nats(config: &Config) -> Verdict {
+    const ADVICE: &str = "correct `[jetstream]`, or ask the administrators of the server";
+    let to = &config.jetstream;
+    let server = match jetstream::server(to) {
+        Ok(Some(server)) => server,
+        Ok(None) => return Verdict::ok("not used"),
+        Err(e) => return Verdict::error_of(&e, ADVICE),
+    };
+    let outside = || config.hubs.iter().filter(|hub| hub.executor == Executor::Jetstream);
+    let looked = async {
+        let connection = Connection::open(&server).await?;
+        let mut streams = Vec::new();
+        if to.events {
+            let all = format!("{}.>", to.events_subject);
+            streams.push((&to.events_stream, connection.has_stream(&to.events_stream, &all).await?));
+        }
+        for hub in outside() {
+            let queue = jetstream::queue(to, &hub.name);
+            streams.push((&to.commands_stream, connection.has_work_queue(&queue).await?));
+        }
+        if outside().next().is_some() {
+            streams.push((&to.results_stream, connection.has_stream(&to.results_stream, &to.results_subject).await?));
+        }
+        Ok((connection.unreliable(), streams))
+    };
+    let (unreliable, streams) = match looked.await {
+        Ok(looked) => looked,
+        Err(e @ JetStreamError::Unavailable { .. }) => {
+            let advice =
+                "check `url`, name resolution and firewalls; until the server answers, events and commands wait";
+            return Verdict::error_of(&e, advice);
+        }
+        Err(e) => return Verdict::error_of(&e, ADVICE),
+    };
+    let stream = |(name, is_there): &(&String, bool)| match is_there {
+        true => format!("stream {name} fits"),
+        false => format!("stream {name} will be made"),
+    };
+    let found = format!("{}: {}", server.shown(), streams.iter().map(stream).collect::<Vec<_>>().join(", "));
+    match unreliable {
+        Some(why) => Verdict::warning(format!("{found}; {why}"), "update the server"),
+        None => Verdict::ok(found),
     }
 }
 
