@@ -11,3 +11,4 @@ pub(crate) mod jetstream;
 pub(crate) mod listening;
 pub(crate) mod nats_trouble;
 pub(crate) mod python_package;
+pub(crate) mod queue;

@@ -253,7 +253,7 @@ fn check(ledger: &Ledger, hub: &Hub, copies: &BTreeSet<i64>, at: &str) -> BTreeM
 }
 
 /// Puts an operator's cancellation into the inbox.
-async fn cancel(live: &Live, id: u64, package: &str) {
+pub(crate) async fn cancel(live: &Live, id: u64, package: &str) {
     let event = RebuildCancelRequested {
         collection: "f99".into(),
         package: package.into(),

@@ -12,6 +12,7 @@ pub(crate) mod inside;
 pub(crate) mod kill;
 pub(crate) mod lives;
 pub(crate) mod logs;
+pub(crate) mod outside;
 pub(crate) mod overrides;
 pub(crate) mod pause;
 pub(crate) mod policies;

@@ -30,21 +30,31 @@ use teller::{APPS, LIBS, MAX, Story, all, app, app_name, apps_of, is_scratch, mo
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_year_with_a_hub() {
-    let mut story = Story::begin().await;
-    bootstrap(&mut story).await;
-    failing_and_back(&mut story).await;
-    unresolved_and_back(&mut story).await;
-    real_builds(&mut story).await;
-    a_bad_bus(&mut story).await;
-    the_hub_goes_away(&mut story).await;
-    the_hub_is_offline(&mut story).await;
-    the_database_is_locked(&mut story).await;
-    the_broker_goes_away(&mut story).await;
-    killed_in_the_middle(&mut story).await;
-    repositories_go(&mut story).await;
-    a_target_moves(&mut story).await;
-    a_target_goes(&mut story).await;
-    one_fact_less(&mut story).await;
+    a_year(Story::begin(false).await).await;
+}
+
+/// The same year, in which the service has no login, and another program carries out its commands.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_year_with_other_executors() {
+    a_year(Story::begin(true).await).await;
+}
+
+async fn a_year(mut story: Story) {
+    let story = &mut story;
+    bootstrap(story).await;
+    failing_and_back(story).await;
+    unresolved_and_back(story).await;
+    real_builds(story).await;
+    a_bad_bus(story).await;
+    the_hub_goes_away(story).await;
+    the_hub_is_offline(story).await;
+    the_database_is_locked(story).await;
+    the_broker_goes_away(story).await;
+    killed_in_the_middle(story).await;
+    repositories_go(story).await;
+    a_target_moves(story).await;
+    a_target_goes(story).await;
+    one_fact_less(story).await;
     all_are_sent(&story.live).await;
     story.live.stop();
     drop(story.builders.take());
@@ -322,6 +332,8 @@ async fn killed_in_the_middle(story: &mut Story) {
     story.update(1);
     story.builders = Some(story.hub().start_builders(Duration::from_millis(10)));
     story.live.start();
+    let executors = story.outside.iter().flat_map(|(_, executors)| executors);
+    executors.for_each(|executor| executor.kill());
     story.rests("killed").await;
     assert_eq!(story.is("f98", "app002"), Some(PackageState::Blocked));
 }

@@ -41,6 +41,10 @@ pub(crate) struct Live {
     pub(crate) tables: String,
     /// Seconds between polls for changes that send no message.
     pub(crate) poll_secs: u64,
+    /// How the service logs in at the hub.
+    pub(crate) auth: &'static str,
+    /// Further lines of the configuration of the hub.
+    pub(crate) of_hub: &'static str,
     child: Option<Child>,
 }
 
@@ -54,7 +58,18 @@ impl Live {
         let settings = Settings { may_use_repo_id: true, ..Settings::new(dir.path().join("koji")) };
         let hub = Hub::start_with(settings, Login::Certificate(pki.clone()));
         let db = dir.path().join("koschei.db").to_str().unwrap().to_owned();
-        Self { hub, pki, dir, db, top: String::new(), tables: String::new(), poll_secs: 1, child: None }
+        Self {
+            hub,
+            pki,
+            dir,
+            db,
+            top: String::new(),
+            tables: String::new(),
+            poll_secs: 1,
+            auth: "certificate",
+            of_hub: "",
+            child: None,
+        }
     }
 
     /// Writes the configuration file and returns its path.
@@ -72,16 +87,19 @@ name = "primary"
 server = "{server}"
 topurl = "{topurl}"
 weburl = "{weburl}"
-auth = "certificate"
+auth = "{auth}"
 cert = "{cert}"
 serverca = "{ca}"
 poll_secs = {poll_secs}
 reconcile_secs = 3600
 requests_per_second = 1000
+{of_hub}
 {tables}
 "#,
             top = self.top,
             poll_secs = self.poll_secs,
+            auth = self.auth,
+            of_hub = self.of_hub,
             cache = self.dir.path().join("cache").display(),
             server = self.hub.url(),
             topurl = self.hub.topurl(),

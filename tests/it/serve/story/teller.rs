@@ -12,8 +12,10 @@ use koschei::fold::State;
 use koschei::log::{AnyLog, EventLog};
 use koschei::model::{Outcome, PackageState, Seq};
 
+use crate::executor::{self, Executor};
 use crate::hub::{Contents, Hub, NewBuild, NewWorld, RootFor, V, World};
 use crate::live::{Follower, Live, PATIENCE};
+use crate::nats_server::NatsServer;
 use crate::rabbitmq_server::RabbitServer;
 use crate::serve::announced::table;
 use crate::serve::bus::{Carrier, Counts, Mood};
@@ -131,6 +133,8 @@ pub(super) fn installed(w: &World, root: &RootFor<'_>) -> Contents {
 
 pub(super) struct Story {
     pub(super) live: Live,
+    /// If commands are carried out by others: the server of their queue, and these others.
+    pub(super) outside: Option<(NatsServer, [Executor; 2])>,
     pub(super) rabbit: RabbitServer,
     pub(super) carrier: Option<Carrier>,
     pub(super) builders: Option<crate::hub::state::Builders>,
@@ -140,18 +144,30 @@ pub(super) struct Story {
 }
 
 impl Story {
-    pub(super) async fn begin() -> Self {
+    /// `outside`: whether the service itself has no login, and two other programs carry out its
+    /// commands.
+    pub(super) async fn begin(outside: bool) -> Self {
         let rabbit = RabbitServer::start().await;
         let mut live = Live::new();
         subscribe(&rabbit, "announced", "heard", &["#.koschei.#"], None).await;
         live.tables = table("announced", &rabbit.url()) + &tables(&rabbit.url());
+        let nats = if outside { Some(NatsServer::start().await) } else { None };
+        if let Some(nats) = &nats {
+            live.auth = "none";
+            live.of_hub = executor::OUTSIDE;
+            live.tables += &executor::table(nats);
+        }
         // Koji's default: only administrators bind builds to repositories.
         live.hub.settings(|s| s.may_use_repo_id = false);
         seed(&live.hub);
         let carrier = Some(Carrier::start(live.hub.clone(), &rabbit).await);
         live.start();
+        let outside = nats.map(|nats| {
+            let executors = [(); 2].map(|()| Executor::start(&live, &nats));
+            (nats, executors)
+        });
         let follower = Follower::default();
-        Self { live, rabbit, carrier, builders: None, follower, versions: BTreeMap::new(), counts: Vec::new() }
+        Self { live, outside, rabbit, carrier, builders: None, follower, versions: BTreeMap::new(), counts: Vec::new() }
     }
 
     pub(super) fn hub(&self) -> &Hub {
@@ -203,7 +219,9 @@ impl Story {
 
     pub(super) async fn complain(&self, what: &str) -> ! {
         let tail = self.live.tail(40).await;
-        panic!("{what}\nthe service said:\n{}\nthe log ends with:\n{tail}", self.live.said());
+        let others = executor::said(self.live.dir.path());
+        let others = others.get(others.len().saturating_sub(5_000)..).unwrap_or_default();
+        panic!("{what}\nthe service said:\n{}\nothers said:\n{others}\nthe log ends with:\n{tail}", self.live.said());
     }
 
     /// Waits until nothing moves any more on the hub and in the log, and both are equal.
