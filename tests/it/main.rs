@@ -18,6 +18,6 @@ mod web;
 mod writer;
 
 use support::{
-    executor, feed, files_server, koji_stub, live, log_place, nats_server, prometheus_server, rabbitmq_server,
-    recorded, servers, story, subscriber, tiny, web_site,
+    cuttable, executor, feed, files_server, koji_stub, live, log_place, nats_server, prometheus_server,
+    rabbitmq_server, recorded, servers, story, subscriber, tiny, web_site,
 };

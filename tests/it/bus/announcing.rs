@@ -17,12 +17,13 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::cuttable::Cuttable;
 use crate::feed::scale;
 use crate::live::PATIENCE;
 use crate::log_place::{Place, at, seq};
 use crate::rabbitmq_server::{RabbitServer, unique};
 use crate::story;
-use crate::subscriber::{Heard, heard, subscribe};
+use crate::subscriber::{Heard, heard, subscribe, waiting};
 
 const PREFIX: &str = "org.example.test";
 
@@ -276,32 +277,49 @@ async fn what_is_too_large_is_set_aside() {
     assert_eq!(told, [all[0].id.clone(), all[2].id.clone(), all[4].id.clone()]);
 }
 
-/// The sender is killed again and again, the broker is killed and stopped. Every announcement comes
-/// at least once, with the same content, and none before an earlier one of its subject.
+/// The sender is killed again and again, its connection is cut, the broker is killed and stopped, and
+/// in every second seed the queue is full again and again. Every announcement comes at least once,
+/// with the same content, and none before an earlier one of its subject.
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_lost_whatever_ends_when() {
     const SUBJECTS: u64 = 7;
     const MANY: u64 = 210;
+    const FULL: u32 = 40;
     let server = RabbitServer::restartable().await;
-    let mut repeated = 0;
+    let (mut repeated, mut cuts, mut was_full) = (0, 0, 0);
     for seed in 0..scale(3, 30) {
-        println!("seed {seed}");
         let mut rng = StdRng::seed_from_u64(seed);
         let (exchange, queue) = (unique("out"), unique("told"));
-        subscribe(&server, &exchange, &queue, &["#.koschei.#"], None).await;
+        let is_limited = seed % 2 == 1;
+        let limit = is_limited.then(|| i32::try_from(FULL).unwrap());
+        subscribe(&server, &exchange, &queue, &["#.koschei.#"], limit).await;
         let subject = |n: u64| if n.is_multiple_of(SUBJECTS) { String::new() } else { format!("p{}", n % SUBJECTS) };
         let all: Vec<Announcement> = (0..MANY).map(|n| announcement(n, &subject(n))).collect();
         let place = if seed.is_multiple_of(3) { Place::postgres().await } else { Place::sqlite() };
-        let mut sending = Sending::new(&place, settings(&server.url(), &exchange), &all).await;
+        let way = Cuttable::to(server.port()).await;
+        let url = format!("amqp://127.0.0.1:{}", way.port);
+        let mut sending = Sending::new(&place, settings(&url, &exchange), &all).await;
+        let mut told = Vec::new();
         let restart = rng.random_range(1..5);
         for round in 0.. {
-            sending.start();
+            if sending.task.is_none() {
+                sending.start();
+            }
             let left = sending.waiting().await;
             if left == 0 {
                 break;
             }
             let goal = left.saturating_sub(rng.random_range(1..60));
-            sending.until("some more were sent", |waiting| waiting <= goal).await;
+            let more = tokio::time::timeout(PATIENCE, async {
+                while sending.waiting().await > goal {
+                    if is_limited && waiting(&server, &queue).await >= FULL {
+                        was_full += 1;
+                        told.extend(heard(&server, &queue).await);
+                    }
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            });
+            assert!(more.await.is_ok(), "seed {seed}: waited in vain until some more were sent");
             if round == restart {
                 if rng.random() {
                     server.kill()
@@ -309,33 +327,73 @@ async fn nothing_is_lost_whatever_ends_when() {
                     server.stop()
                 }
                 server.restart().await;
+            } else if rng.random() {
+                way.cut();
+                cuts += 1;
             } else {
                 sending.kill().await;
             }
-            if let Some(task) = sending.task.take() {
-                task.abort();
-            }
         }
         sending.stop().await;
-        let heard = heard(&server, &queue).await;
-        told_as_written(&all, &heard);
-        repeated += heard.len() - usize::try_from(MANY).unwrap();
+        told.extend(heard(&server, &queue).await);
+        check(&all, &told).unwrap_or_else(|e| panic!("seed {seed}: {e}"));
+        repeated += told.len() - usize::try_from(MANY).unwrap();
     }
-    println!("{repeated} came twice");
+    println!("{repeated} came twice; {cuts} cuts; the queue was full {was_full} times");
+    assert!(cuts > 0 && was_full > 0);
 }
 
 /// Checks what a subscriber heard against what was to be said.
-fn told_as_written(all: &[Announcement], heard: &[Heard]) {
+fn check(all: &[Announcement], heard: &[Heard]) -> Result<(), String> {
     let mut first: BTreeMap<&str, &Heard> = BTreeMap::new();
     let mut last: BTreeMap<&str, usize> = BTreeMap::new();
     for h in heard {
-        let number = all.iter().position(|a| a.id == h.id).expect("it was to be said");
+        let Some(number) = all.iter().position(|a| a.id == h.id) else {
+            return Err(format!("{} is the id of nothing that was to be said", h.id));
+        };
         let a = &all[number];
-        assert_eq!(**first.entry(h.id.as_str()).or_insert(h), *h, "the same id with another content");
-        assert_eq!(h.body, serde_json::from_str::<serde_json::Value>(&a.body).unwrap());
+        let body: serde_json::Value = serde_json::from_str(&a.body).unwrap();
+        if **first.entry(h.id.as_str()).or_insert(h) != *h || h.body != body {
+            return Err(format!("{} came with another content", h.id));
+        }
         let before = last.insert(&a.subject, number).unwrap_or(number);
-        assert!(before <= number, "{number} came after {before}, about {}", a.subject);
+        if before > number {
+            return Err(format!("{number} came after {before}, about {}", a.subject));
+        }
     }
     let lost: Vec<&str> = all.iter().map(|a| a.id.as_str()).filter(|id| !first.contains_key(id)).collect();
-    assert!(lost.is_empty(), "lost: {lost:?}");
+    if lost.is_empty() { Ok(()) } else { Err(format!("lost: {lost:?}")) }
+}
+
+/// The check finds what a fault of the sender would do.
+#[tokio::test(flavor = "multi_thread")]
+async fn planted_faults_are_found() {
+    let server = RabbitServer::shared().await;
+    let (exchange, queue) = (unique("out"), unique("heard"));
+    subscribe(server, &exchange, &queue, &["#"], None).await;
+    let all: Vec<Announcement> = (1..).zip(["a", "b", "a", "b"]).map(|(n, of)| announcement(n, of)).collect();
+    let place = Place::sqlite();
+    let mut sending = Sending::new(&place, settings(&server.url(), &exchange), &all).await;
+    sending.start();
+    sending.until("all were sent", |waiting| waiting == 0).await;
+    sending.stop().await;
+    let told = heard(server, &queue).await;
+    assert_eq!(check(&all, &told), Ok(()));
+    let fault = |plant: &dyn Fn(&mut Vec<Heard>)| {
+        let mut told = told.clone();
+        plant(&mut told);
+        check(&all, &told).unwrap_err()
+    };
+    // A row that was marked before the broker confirmed it, and the broker went away.
+    assert!(fault(&|told| drop(told.remove(2))).starts_with("lost:"));
+    // A second sending with another id, with another content, and after a later one of its subject.
+    let again = |told: &mut Vec<Heard>, change: &dyn Fn(&mut Heard)| {
+        let mut copy = told[0].clone();
+        change(&mut copy);
+        told.insert(1, copy);
+    };
+    let said = fault(&|told| again(told, &|copy| copy.id = copy.id.replacen('8', "9", 1)));
+    assert!(said.contains("the id of nothing"), "{said}");
+    assert!(fault(&|told| again(told, &|copy| copy.body["name"] = "other".into())).contains("another content"));
+    assert!(fault(&|told| told.push(told[0].clone())).contains("came after"));
 }

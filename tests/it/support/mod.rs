@@ -1,5 +1,6 @@
 //! Shared test support: servers, recordings, scripted worlds.
 
+pub(crate) mod cuttable;
 pub(crate) mod executor;
 pub(crate) mod feed;
 pub(crate) mod files_server;

@@ -143,6 +143,12 @@ impl RabbitServer {
         server
     }
 
+    /// Returns the port for connections without TLS.
+    #[allow(dead_code, reason = "for tests of cut connections")]
+    pub(crate) const fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Returns the `amqp://` address of the virtual host `/`, as `guest`.
     pub(crate) fn url(&self) -> String {
         format!("amqp://127.0.0.1:{}", self.port)

@@ -1,7 +1,7 @@
-"""Takes the messages of a queue with the consumer of fedora-messaging, as Fedora's services do, and writes what the
-classes of koschei-messages say of each: a line of JSON. A message whose topic is the queue's name is the last one.
+"""Takes messages of a queue with the consumer of fedora-messaging, as Fedora's services do, and writes what the classes
+of koschei-messages say of each: a line of JSON. Ends after COUNT messages.
 
-Usage: FEDORA_MESSAGING_CONF=FILE subscriber.py QUEUE
+Usage: FEDORA_MESSAGING_CONF=FILE subscriber.py COUNT
 """
 
 import json
@@ -9,12 +9,11 @@ import sys
 
 from fedora_messaging import api, exceptions
 
-QUEUE = sys.argv[1]
+left = int(sys.argv[1])
 
 
 def hear(message):
-    if message.topic == QUEUE:
-        raise exceptions.HaltConsumer()
+    global left
     properties = message._properties
     print(
         json.dumps(
@@ -35,6 +34,9 @@ def hear(message):
         ),
         flush=True,
     )
+    left -= 1
+    if left == 0:
+        raise exceptions.HaltConsumer()
 
 
 try:

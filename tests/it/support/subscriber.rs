@@ -4,7 +4,6 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use lapin::BasicProperties;
 use lapin::options::{QueueBindOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use serde::Deserialize;
@@ -55,17 +54,19 @@ pub(crate) async fn subscribe(server: &RabbitServer, exchange: &str, queue: &str
     }
 }
 
+/// Returns how many messages a queue has for whoever asks next.
+pub(crate) async fn waiting(server: &RabbitServer, queue: &str) -> u32 {
+    let channel = server.publisher().await.channel;
+    let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+    channel.queue_declare(queue.into(), options, FieldTable::default()).await.unwrap().message_count()
+}
+
 /// Takes everything from a queue, in its order. Fails if Python finds a message that is not valid.
 pub(crate) async fn heard(server: &RabbitServer, queue: &str) -> Vec<Heard> {
-    let mut headers = FieldTable::default();
-    headers.insert("fedora_messaging_schema".into(), AMQPValue::LongString("base.message".into()));
-    headers.insert("fedora_messaging_severity".into(), AMQPValue::LongInt(20));
-    let last = BasicProperties::default()
-        .with_headers(headers)
-        .with_message_id("last".into())
-        .with_content_encoding("utf-8".into())
-        .with_delivery_mode(2);
-    server.publisher().await.publish("", queue, last, b"{}").await;
+    let count = waiting(server, queue).await;
+    if count == 0 {
+        return Vec::new();
+    }
     let dir = tempfile::tempdir().unwrap();
     let (script, config) = (dir.path().join("subscriber.py"), dir.path().join("config.toml"));
     std::fs::write(&script, include_str!("subscriber.py")).unwrap();
@@ -76,7 +77,7 @@ pub(crate) async fn heard(server: &RabbitServer, queue: &str) -> Vec<Heard> {
     );
     std::fs::write(&config, text).unwrap();
     let mut command = Command::new(python());
-    command.arg(&script).arg(queue).env("FEDORA_MESSAGING_CONF", &config).env("HOME", dir.path());
+    command.arg(&script).arg(count.to_string()).env("FEDORA_MESSAGING_CONF", &config).env("HOME", dir.path());
     // Our own classes are those of the source tree; the installed package has the entry points.
     command.env("PYTHONPATH", concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/koschei-messages-ng"));
     command.env("PYTHONDONTWRITEBYTECODE", "1");
