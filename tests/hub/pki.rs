@@ -46,6 +46,12 @@ impl Pki {
         self.issue(name, &[])
     }
 
+    /// Returns a file with certificate and key of a server on this machine.
+    #[allow(dead_code, reason = "for tests of other servers than the hub")]
+    pub fn server(&self) -> PathBuf {
+        self.dir.join("server.pem")
+    }
+
     /// Returns the authority's certificate.
     pub fn ca(&self) -> PathBuf {
         self.dir.join("ca.crt")

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use koschei::announce::koschei_messages::{self, COLLECTION, PACKAGE};
-use koschei::bus::amqp::{AmqpError, AmqpSettings, Outgoing, PublishSettings, Publisher, Taken};
+use koschei::bus::amqp::{AmqpError, AmqpSettings, Outgoing, PublishSettings, Publisher, Taken, Tls};
 use koschei::event::{CollectionSettings, CollectionStateChanged, Event, PackageStateChanged};
 use koschei::intake::announcing::Announcer;
 use koschei::log::{Announcement, Announcements, AnyLog, Commit, EventLog};
@@ -199,6 +199,22 @@ async fn the_broker_says_what_became_of_each() {
     assert_eq!(class, Class::Unavailable, "{text}");
 }
 
+#[tokio::test]
+async fn a_certificate_is_a_login_to_publish_as_well() {
+    let server = RabbitServer::shared().await;
+    let by = |who: &str| {
+        let mut settings = settings(&server.tls_url(), "amq.topic");
+        settings.amqp.tls = Tls { ca_cert: Some(server.authority()), certificate: Some(server.client(who)) };
+        Publisher::new(settings).unwrap()
+    };
+    let one = [outgoing(&announcement(1, "bash"))];
+    let outcome = by("koschei").publish(&one).await;
+    assert!(outcome.error.is_none(), "{:?}", outcome.error);
+    assert_eq!(outcome.taken, [Some(Taken::Unroutable)], "the broker has it, and no queue there wants it");
+    let refused = by("stranger").publish(&one).await.error.unwrap();
+    assert_eq!(refused.class(), Class::Rejected, "{refused}");
+}
+
 /// A full queue holds back what is behind the refused message, and nothing else.
 #[tokio::test(flavor = "multi_thread")]
 async fn who_is_refused_holds_back_only_its_own() {
@@ -336,11 +352,25 @@ async fn nothing_is_lost_whatever_ends_when() {
         }
         sending.stop().await;
         told.extend(heard(&server, &queue).await);
+        let heard_in_all = told.len();
+        // What a subscriber acknowledged can come again from a broker that was killed.
+        let told = if is_limited { once(told) } else { told };
         check(&all, &told).unwrap_or_else(|e| panic!("seed {seed}: {e}"));
-        repeated += told.len() - usize::try_from(MANY).unwrap();
+        repeated += heard_in_all - usize::try_from(MANY).unwrap();
     }
     println!("{repeated} came twice; {cuts} cuts; the queue was full {was_full} times");
     assert!(cuts > 0 && was_full > 0);
+}
+
+/// Drops messages that are known by their ids and have the same content, as a subscriber should.
+fn once(told: Vec<Heard>) -> Vec<Heard> {
+    let mut kept: Vec<Heard> = Vec::new();
+    for h in told {
+        if !kept.contains(&h) {
+            kept.push(h);
+        }
+    }
+    kept
 }
 
 /// Checks what a subscriber heard against what was to be said.

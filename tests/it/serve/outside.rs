@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use async_nats::ConnectOptions;
 use async_nats::jetstream;
 use async_nats::jetstream::consumer::PullConsumer;
 use futures_util::{StreamExt as _, TryStreamExt as _};
@@ -13,7 +14,7 @@ use koschei::message::RESULT_TOPIC;
 use koschei::model::TaskId;
 use serde_json::{Value, json};
 
-use crate::cli::words::say;
+use crate::cli::words::{koschei, say};
 use crate::executor;
 use crate::hub::NewTask;
 use crate::hub::value::row;
@@ -217,4 +218,53 @@ async fn the_queue_has_what_may_be_carried_out() {
     // One that was taken while the service was away may have come back for a moment.
     until_queued(&live, &nats, "nothing is left", BTreeSet::is_empty).await;
     live.stop();
+}
+
+/// Certificates are the login, for events, commands and results alike. `doctor` says what is there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_wants_certificates() {
+    let mut live = Live::new();
+    let (server, ca, ours) = (live.pki.server(), live.pki.ca(), live.pki.user("client"));
+    let tls = format!("tls {{ cert_file: {server:?}, key_file: {server:?}, ca_file: {ca:?}, verify: true }}");
+    let login = ConnectOptions::new().add_root_certificates(ca.clone()).require_tls(true);
+    let nats = NatsServer::start_with(&tls, login.add_client_certificate(ours.clone(), ours.clone())).await;
+    small(&live.hub);
+    live.auth = "none";
+    live.of_hub = executor::OUTSIDE;
+    let keys = format!("ca_cert = {ca:?}\ncert = {ours:?}\nkey = {ours:?}\n");
+    live.tables = COLLECTION.to_owned() + &executor::table(&nats) + &keys;
+    let doctor = |live: &Live| {
+        let config = live.config().to_str().unwrap().to_owned();
+        let out = koschei(&["doctor", "--config", &config, "--db", &live.db, "--json"]).output().unwrap();
+        let report: Value = serde_json::from_slice(&out.stdout).unwrap();
+        let of = |check: &str| {
+            let finding = report["checks"].as_array().unwrap().iter().find(|f| f["check"] == check).unwrap();
+            finding["found"].as_str().unwrap().to_owned()
+        };
+        [of("login"), of("jetstream")]
+    };
+    let [login, streams] = doctor(&live);
+    assert!(login.contains("none is needed: other programs carry out the commands"), "{login}");
+    assert!(
+        ["EVENTS", "COMMANDS", "RESULTS"].iter().all(|s| streams.contains(&format!("KOSCHEI_{s} will be made"))),
+        "{streams}"
+    );
+    live.start();
+    until_queued(&live, &nats, "all is decided", |ids| ids.len() == DECIDED).await;
+    let published = nats.jetstream().await.get_stream("KOSCHEI_EVENTS").await.unwrap().cached_info().state.messages;
+    assert!(published > 0);
+    let (command, message) = take(&nats).await;
+    let body = json!({ "command": command.id, "result": "refused", "reason": "no" });
+    result(&nats, "refusal", RESULT_TOPIC, body).await;
+    message.double_ack().await.unwrap();
+    live.wait("it is closed", |s| !s.rebuilds.contains_key(&command.rebuild())).await;
+    let [_, streams] = doctor(&live);
+    assert!(
+        ["EVENTS", "COMMANDS", "RESULTS"].iter().all(|s| streams.contains(&format!("KOSCHEI_{s} fits"))),
+        "{streams}"
+    );
+    live.stop();
+    live.tables = COLLECTION.to_owned() + &executor::table(&nats) + &format!("ca_cert = {ca:?}\n");
+    let [_, refused] = doctor(&live);
+    assert!(refused.contains("connect to NATS"), "{refused}");
 }
