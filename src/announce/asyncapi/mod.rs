@@ -51,7 +51,14 @@ pub fn document(stored: &BTreeMap<String, String>) -> String {
         servers: servers(),
         channels: parts.channels.into(),
         operations: parts.operations.into(),
-        components: json!({ "messages": parts.messages, "schemas": parts.schemas }),
+        components: json!({
+            "messages": parts.messages,
+            "schemas": parts.schemas,
+            "securitySchemes": {
+                "certificate": { "type": "X509", "description": "A client certificate, over TLS." },
+                "password": { "type": "userPassword", "description": "A user and a password." },
+            },
+        }),
     };
     let mut text = serde_json::to_string_pretty(&document).expect("it is made of JSON values");
     text.push('\n');
@@ -72,6 +79,10 @@ fn info() -> Value {
 }
 
 fn servers() -> Value {
+    let security = json!([
+        { "$ref": "#/components/securitySchemes/certificate" },
+        { "$ref": "#/components/securitySchemes/password" },
+    ]);
     json!({
         (topics::SERVER): {
             "title": "Fedora Messaging",
@@ -80,6 +91,7 @@ fn servers() -> Value {
             "pathname": "/{vhost}",
             "protocol": "amqps",
             "protocolVersion": "0.9.1",
+            "security": security,
             "variables": {
                 "broker": {
                     "description": "Name of the broker, and its port if it is not the usual one.",
@@ -98,6 +110,7 @@ fn servers() -> Value {
             "description": "A NATS server with JetStream. Each site has its own.",
             "host": "{server}",
             "protocol": "nats",
+            "security": security,
             "variables": {
                 "server": {
                     "description": "Name and port of the server.",
