@@ -91,6 +91,19 @@ pub struct UpdateHistory {
     /// Nothing is dropped.
     #[serde(skip)]
     unbounded: bool,
+    #[serde(skip)]
+    newest: Newest,
+}
+
+/// The highest place, if it is known. It follows from the places, so it makes no two histories
+/// different.
+#[derive(Clone, Copy, Debug, Default)]
+struct Newest(Option<u32>);
+
+impl PartialEq for Newest {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
 }
 
 impl UpdateHistory {
@@ -101,7 +114,11 @@ impl UpdateHistory {
 
     /// Returns what changes whenever there is something new to judge by.
     pub fn mark(&self) -> Mark {
-        (self.builds.last().map(|b| b.seq), self.places.values().max().copied())
+        (self.builds.last().map(|b| b.seq), self.newest())
+    }
+
+    fn newest(&self) -> Option<u32> {
+        self.newest.0.or_else(|| self.places.values().max().copied())
     }
 
     /// Returns the place of a repository in the order in which they were resolved. One that was not
@@ -116,11 +133,11 @@ impl UpdateHistory {
         if self.places.contains_key(&repo) {
             return;
         }
-        let next = self.places.values().max().map_or(0, |last| last.saturating_add(1));
+        let next = self.newest().map_or(0, |last| last.saturating_add(1));
         self.places.insert(repo, next);
-        if self.places.len() > PLACES_KEPT && !self.unbounded {
-            self.places.pop_first();
-        }
+        let dropped = if self.places.len() > PLACES_KEPT && !self.unbounded { self.places.pop_first() } else { None };
+        // A repository older than all that are kept is dropped at once, and its place is free again.
+        self.newest = Newest(dropped.is_none_or(|(_, place)| place != next).then_some(next));
     }
 
     /// Takes up updates. Cost: linear in the arrivals that a state keeps.
@@ -273,6 +290,27 @@ mod tests {
             assert_eq!(history.differing[index as usize].new.as_deref(), Some(format!("{}-1", build.seq).as_str()));
         }
         assert_eq!(history.differing.len(), history.builds.len());
+    }
+
+    /// The place that is kept in mind is the one that a search finds, also after it was forgotten and
+    /// when repositories come that are older than all that are kept.
+    #[test]
+    fn the_newest_place_is_the_highest() {
+        let (mut history, mut searched) = (UpdateHistory::default(), BTreeMap::new());
+        for n in 0..3 * i64::try_from(PLACES_KEPT).unwrap() {
+            let repo = RepoId(if n % 7 == 0 { n / 2 } else { n * 2 });
+            if n % 1000 == 0 {
+                history.newest = Newest::default();
+            }
+            history.resolved(repo);
+            let next = searched.values().max().map_or(0, |last| last + 1);
+            searched.entry(repo).or_insert(next);
+            if searched.len() > PLACES_KEPT {
+                searched.pop_first();
+            }
+            assert_eq!(history.mark().1, searched.values().max().copied(), "{n}");
+        }
+        assert_eq!(history.places, searched);
     }
 
     #[test]
