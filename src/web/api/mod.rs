@@ -1,3 +1,5 @@
-//! What programs get. Pages give these answers if the request asks for JSON.
+//! What programs get. [`status`] is what pages answer if the request asks for JSON. [`v1`] is the
+//! interface of the original Koschei.
 
 pub(super) mod status;
+pub(super) mod v1;

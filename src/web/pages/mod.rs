@@ -12,6 +12,7 @@ mod update;
 
 use axum::routing::{MethodRouter, get};
 
+use super::api::v1;
 use super::{ICON, STYLE, Site, kept, page};
 
 /// Makes the handler for an address of [`PAGES`].
@@ -27,7 +28,11 @@ pub(super) const PAGES: &[(&str, Made)] = &[
     ("/cause/{id}", |site| page("cause", site, cause::show)),
     ("/update/{nvr}", |site| page("update", site, update::show)),
     ("/event/{seq}", |site| page("event", site, event::show)),
+    ("/api/v1/packages", |site| page("api/v1/packages", site, v1::packages)),
+    ("/api/v1/collections/diff/{one}/{other}", |site| page("api/v1/collections/diff", site, v1::diff)),
     ("/style.css", |_| get(|| async { kept("text/css; charset=utf-8", STYLE) })),
     ("/icon.svg", |_| get(|| async { kept("image/svg+xml", ICON) })),
-    ("/robots.txt", |_| get(|| async { kept("text/plain; charset=utf-8", "User-agent: *\nDisallow: /event/\n") })),
+    ("/robots.txt", |_| {
+        get(|| async { kept("text/plain; charset=utf-8", "User-agent: *\nDisallow: /event/\nDisallow: /api/\n") })
+    }),
 ];

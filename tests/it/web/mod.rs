@@ -1,5 +1,6 @@
 //! Pages, JSON, metrics and messages to systemd.
 
+mod api_v1;
 pub(crate) mod browser;
 pub(crate) mod follower;
 mod kept;
