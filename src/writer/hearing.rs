@@ -3,7 +3,7 @@
 use super::Writer;
 use crate::event::{Event, MessageRetried, Source};
 use crate::log::{Disposition, EventLog, Incoming, LogError, Pending, Position, Settled};
-use crate::message::{self, Interpretation, UNREADABLE};
+use crate::message::{self, CommandResult, Interpretation, RESULT_SOURCE, UNREADABLE};
 use crate::model::{PersonId, Timestamp};
 use crate::operator;
 
@@ -136,10 +136,14 @@ impl Writer {
         } else if theirs || message.topic == UNREADABLE {
             self.unreadable(*position, &message.topic, reason.to_owned());
         } else if self.settings.context.source == Source::Hub {
-            let incoming = message::Incoming { id: &message.id, raw: &message.body, sent_at: message.received_at };
-            // The interpretation is thrown away, so the persons named in it need no stand-ins.
-            let said = message::interpret(incoming, &self.settings.context, &mut |_| PersonId::new(""));
-            let understood = !matches!(said, Interpretation::Rejected(_));
+            let understood = if message.source == RESULT_SOURCE {
+                CommandResult::read(&message.body).is_ok()
+            } else {
+                let incoming = message::Incoming { id: &message.id, raw: &message.body, sent_at: message.received_at };
+                // The interpretation is thrown away, so the persons named in it need no stand-ins.
+                let said = message::interpret(incoming, &self.settings.context, &mut |_| PersonId::new(""));
+                !matches!(said, Interpretation::Rejected(_))
+            };
             let event = MessageRetried { message: message.id.clone(), understood, reason: reason.to_owned() };
             self.push(event.into(), Source::Operator, None, None);
             again.push(pending);

@@ -123,6 +123,10 @@ async fn results_are_believed_as_far_as_the_hub_confirms_them() {
     }
     nats.jetstream().await.publish("koschei.results", "[]".into()).await.unwrap().await.unwrap();
     parked(&live, nonsense.len() as u64 + 1).await;
+    // Tried again, they make no more sense. The log says whether they can be read.
+    let mut tried = koschei(&["log", "retry-parked", "nonsense 0", "nonsense 2", "--wait", "120", "--db", &live.db]);
+    assert!(tried.output().unwrap().status.success());
+    parked(&live, nonsense.len() as u64 + 1).await;
     // A task that somebody else made, and one that nobody made, do not become ours.
     let theirs = build(&live, "alice", &command);
     for (n, task) in [theirs.0, theirs.0 + 1000].into_iter().enumerate() {
@@ -162,6 +166,11 @@ async fn results_are_believed_as_far_as_the_hub_confirms_them() {
     let events: Vec<Event> = log.read(None, 10_000).await.unwrap().iter().map(|r| r.decode().unwrap().event).collect();
     assert_eq!(log.counts().await.unwrap().inbox_parked, nonsense.len() as u64 + 1);
     log.close().await;
+    let retried = events.iter().filter_map(|e| match e {
+        Event::MessageRetried(r) => Some((r.message.as_str(), r.understood)),
+        _ => None,
+    });
+    assert_eq!(retried.collect::<Vec<_>>(), [("nonsense 0", false), ("nonsense 2", true)]);
     let refusals: Vec<_> =
         events.iter().filter_map(|e| if let Event::RebuildRefused(r) = e { Some(r) } else { None }).collect();
     assert_eq!(refusals.len(), 1);
