@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rustc_hash::{FxHashMap, FxHashSet};
 use smol_str::SmolStr;
@@ -23,6 +24,30 @@ type Said = FxHashMap<Update, SeenElsewhere>;
 /// What each collection said last. Saves judging it again while it has nothing new.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct SaidByCollection(BTreeMap<Name, (Mark, Arc<Said>)>);
+
+impl SaidByCollection {
+    /// Judges the collections that have something new, side by side.
+    fn judge(&mut self, collections: &[(&Name, &UpdateHistory)]) {
+        let is_new =
+            |(name, history): &&(&Name, &UpdateHistory)| self.0.get(*name).is_none_or(|(of, _)| *of != history.mark());
+        let new: Vec<_> = collections.iter().filter(is_new).collect();
+        let threads = std::thread::available_parallelism().map_or(1, Into::into).min(new.len());
+        let next = AtomicUsize::new(0);
+        let work = || {
+            let take = || new.get(next.fetch_add(1, Ordering::Relaxed));
+            std::iter::from_fn(take).map(|(name, history)| (*name, history.mark(), said_by(name, history))).collect()
+        };
+        let judged: Vec<(&Name, Mark, Said)> = std::thread::scope(|scope| {
+            let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
+            let mut judged: Vec<_> = work();
+            for other in others {
+                judged.extend(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+            }
+            judged
+        });
+        self.0.extend(judged.into_iter().map(|(name, mark, said)| (name.clone(), (mark, Arc::new(said)))));
+    }
+}
 
 /// What all collections but one say about updates.
 #[derive(Clone, Debug, Default)]
@@ -47,6 +72,7 @@ impl Elsewhere {
         let own_updates: FxHashSet<_> = own_history.into_iter().flat_map(updates).collect();
         let tasks = |of: &'a UpdateHistory| of.builds.iter().filter_map(|b| Some((b.task?, &b.package)));
         let own_builds: FxHashSet<_> = own_history.into_iter().flat_map(tasks).collect();
+        let mut asked = Vec::new();
         for (name, history) in collections {
             // A collection of the same builds would say the same once more.
             let same = || tasks(history).any(|build| own_builds.contains(&build));
@@ -55,14 +81,11 @@ impl Elsewhere {
             if name == own || !shares || same() {
                 continue;
             }
-            let mark = history.mark();
-            let known = said.0.get(name).filter(|(of, _)| *of == mark).map(|(_, said)| Arc::clone(said));
-            let known = known.unwrap_or_else(|| {
-                let now = Arc::new(said_by(name, history));
-                said.0.insert(name.clone(), (mark, Arc::clone(&now)));
-                now
-            });
-            for (update, seen) in known.iter() {
+            asked.push((name, history));
+        }
+        said.judge(&asked);
+        for (name, _) in asked {
+            for (update, seen) in said.0.get(name).into_iter().flat_map(|(_, said)| said.iter()) {
                 all.entry(update.clone()).or_default().add(seen);
             }
         }
