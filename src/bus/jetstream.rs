@@ -30,7 +30,7 @@ use tokio::sync::watch;
 pub use self::commands::CommandStream;
 pub use self::events::{EventStream, OutgoingEvent, subject};
 pub use self::login::{Login, Server};
-pub use self::queue::{QueueSettings, TAKEN_FOR, WorkQueue};
+pub use self::queue::{QueueSettings, WorkQueue};
 pub use self::source::{AckHandle, Backlog, JetStreamSource, SourceSettings};
 use crate::base::backoff;
 use crate::message::entry::MAX_MESSAGE;
@@ -213,6 +213,22 @@ impl Connection {
         let mut context = jetstream::new(client.clone());
         context.set_timeout(REQUEST_TIMEOUT);
         Ok(Self { url, client, context, losses })
+    }
+
+    /// Returns the connection that is kept. Connects if there is none, and says then what one cannot
+    /// rely on with this version of the server.
+    ///
+    /// # Errors
+    /// Fails like [`Connection::open`].
+    pub async fn kept(kept: &mut Option<Self>, server: &Server) -> Result<Self, JetStreamError> {
+        if let Some(connection) = kept {
+            return Ok(connection.clone());
+        }
+        let connection = Self::open(server).await?;
+        if let Some(why) = connection.unreliable() {
+            tracing::warn!("{why}");
+        }
+        Ok(kept.insert(connection).clone())
     }
 
     fn unavailable(&self, doing: impl Into<String>, source: impl Into<async_nats::Error>) -> JetStreamError {

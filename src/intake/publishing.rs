@@ -107,16 +107,7 @@ impl EventPublisher {
             None => self.head().await?.map_or(0, Seq::get),
         };
         *through = Some(begins);
-        let connection = match kept {
-            Some(connection) => connection.clone(),
-            None => {
-                let connection = Connection::open(&self.server).await?;
-                if let Some(why) = connection.unreliable() {
-                    tracing::warn!("{why}");
-                }
-                kept.insert(connection).clone()
-            }
-        };
+        let connection = Connection::kept(kept, &self.server).await?;
         let mut stream = connection.events(&self.stream, &self.subject, &self.log_id).await?;
         let mut after = Seq::new(stream.through().unwrap_or(if self.from_start { 0 } else { begins }));
         *through = Some(after.map_or(0, Seq::get));

@@ -1,6 +1,8 @@
 //! What the service does on NATS JetStream: it publishes the log's events, and gives commands to
 //! outside executors and takes their results.
 
+use std::time::Duration;
+
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -20,7 +22,7 @@ use crate::writer::pauses::Held;
 /// Name of our durable consumer of results.
 const CONSUMER: &str = "koschei";
 /// Time after which a result that was not acknowledged comes again.
-const ACK_WAIT: std::time::Duration = std::time::Duration::from_secs(60);
+const ACK_WAIT: Duration = Duration::from_secs(60);
 
 /// Returns the NATS server. `None`: none is used.
 pub(crate) fn server(config: &JetStreamConfig) -> Result<Option<Server>, StartError> {

@@ -18,7 +18,7 @@ use crate::message::entry::MAX_MESSAGE;
 
 /// How long an executor may have a command before another one gets it, unless it says that it is
 /// still at work.
-pub const TAKEN_FOR: Duration = Duration::from_secs(30);
+const TAKEN_FOR: Duration = Duration::from_secs(30);
 /// Most subjects that are read of a stream. The queue has fewer commands than may run.
 const SUBJECTS_MAX: usize = 100_000;
 
