@@ -19,6 +19,7 @@ use crate::decide::request::Waits;
 use crate::hub::to_writer::{Ending, ToWriter};
 use crate::hub::waiting::WaitingCommands;
 use crate::log::{AnyLog, EventLog as _, LogError};
+use crate::model::causes::with_causes;
 use crate::model::{Hub, RebuildId};
 use crate::telemetry::Metrics;
 use crate::writer::pauses::Held;
@@ -200,16 +201,7 @@ impl Queueing {
     }
 
     async fn open(&self, kept: &mut Option<Connection>) -> Result<(WorkQueue, bool), Trouble> {
-        let connection = match kept {
-            Some(connection) => connection.clone(),
-            None => {
-                let connection = Connection::open(&self.server).await?;
-                if let Some(why) = connection.unreliable() {
-                    tracing::warn!("{why}");
-                }
-                kept.insert(connection).clone()
-            }
-        };
+        let connection = Connection::kept(kept, &self.server).await?;
         Ok(connection.work_queue(&self.queue).await?)
     }
 
@@ -222,14 +214,23 @@ impl Queueing {
             if since.elapsed() < self.again_after {
                 return Ok(());
             }
-            tracing::warn!(hub = %self.hub, command = %id, "an executor took this command, and no outcome came that \
-                the hub confirms; the command is given again");
+            tracing::warn!(hub = %self.hub, command = %id, "the queue does not have this command any more, and no \
+                outcome came that the hub confirms; the command is given again");
         }
         let json = serde_json::to_string(command).expect("a command is JSON");
-        if queue.put(id, json).await? {
-            self.metrics.sent(usize::from(is_new), usize::from(!is_new));
+        let mut not_there = None;
+        match queue.put(id, json).await {
+            Ok(true) => self.metrics.sent(usize::from(is_new), usize::from(!is_new)),
+            Ok(false) => {}
+            // The others go on. It is tried again later: the server's limit may be raised.
+            Err(e @ JetStreamError::TooLarge { .. }) => {
+                tracing::error!(hub = %self.hub, error = %with_causes(&e), "a command stays in the outbox; raise \
+                    `max_payload` of the NATS server");
+                not_there = Some(Instant::now());
+            }
+            Err(e) => return Err(e.into()),
         }
-        memory.given.insert(id.to_owned(), None);
+        memory.given.insert(id.to_owned(), not_there);
         Ok(())
     }
 }

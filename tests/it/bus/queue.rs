@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use async_nats::ConnectOptions;
 use async_nats::jetstream::Message;
 use async_nats::jetstream::consumer::{PullConsumer, pull};
 use async_nats::jetstream::stream;
@@ -113,13 +114,13 @@ async fn what_is_no_queue_is_refused() {
 }
 
 /// Puts a rebuild into the log's outbox.
-async fn decide(log: &AnyLog, n: u64) -> String {
+async fn decide(log: &AnyLog, n: u64, source: &str) -> String {
     let head = log.head().await.unwrap();
     let records = chain(head, at(1), [event(n)]);
     let id = format!("l:{n}:x");
     let command = json!({
         "id": id, "command": "rebuild", "version": 1, "collection": "f99", "package": "curl", "nvr": "curl-1-1",
-        "hub": "primary", "source": "../curl.src.rpm", "target": "f99", "repo_id": 7, "task_priority": 30,
+        "hub": "primary", "source": source, "target": "f99", "repo_id": 7, "task_priority": 30,
         "priority": koschei::event::PriorityParts::default(), "decided_at": at(1), "cause": { "sequence": n },
     });
     let seq = records.last().unwrap().seq;
@@ -133,9 +134,12 @@ async fn decide(log: &AnyLog, n: u64) -> String {
 /// writer says counts: what is closed leaves outbox and queue, and what may not be bound is not.
 #[tokio::test]
 async fn a_command_without_an_outcome_comes_again() {
-    let (nats, dir) = (NatsServer::start().await, tempfile::tempdir().unwrap());
+    let (nats, dir) =
+        (NatsServer::start_with("max_payload: 4096", ConnectOptions::new()).await, tempfile::tempdir().unwrap());
     let log = koschei::log::open(dir.path().join("log.db").to_str().unwrap(), &Options::default()).await.unwrap();
-    let first = decide(&log, 1).await;
+    // This one is too large for the server, and holds up nobody.
+    decide(&log, 1, &"x".repeat(5_000)).await;
+    let second = decide(&log, 2, "../curl.src.rpm").await;
     let (writer, mut asked) = ToWriter::channel();
     let says = Arc::new(Mutex::new(Waits::Yes { bound: false }));
     let answer = Arc::clone(&says);
@@ -175,7 +179,7 @@ async fn a_command_without_an_outcome_comes_again() {
     for _ in 0..2 {
         let message = next(&consumer).await;
         let command: serde_json::Value = serde_json::from_slice(&message.payload).unwrap();
-        assert_eq!((command["id"].as_str(), command.get("repo_id")), (Some(first.as_str()), None));
+        assert_eq!((command["id"].as_str(), command.get("repo_id")), (Some(second.as_str()), None));
         message.double_ack().await.unwrap();
     }
     *says.lock().unwrap() = Waits::No;
