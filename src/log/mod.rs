@@ -32,6 +32,7 @@ mod migrations;
 mod names;
 mod opening;
 mod payloads;
+pub(crate) mod point;
 mod pool;
 mod postgres;
 mod rows;

@@ -2,9 +2,7 @@
 
 use std::str::FromStr;
 
-use super::CliError;
-use crate::base::clock;
-use crate::log::{AnyLog, EventLog};
+use super::{EventLog, LogError};
 use crate::model::{Seq, Timestamp};
 
 const DAY_SECS: i64 = 86_400;
@@ -104,50 +102,56 @@ fn span(text: &str) -> Option<i64> {
     (total <= SPAN_SECS_MAX).then_some(total)
 }
 
-/// Finds a point. Prints on standard error the time that a day or a span stands for. A span counts
-/// back from now. If that time is after the end of the log, the span counts back from the end.
-pub(crate) async fn settle(log: &AnyLog, as_of: AsOf, edge: Edge) -> Result<Point, CliError> {
-    let time = match as_of {
-        AsOf::Seq(n) => return Ok(Point::Seq(Seq::new(n))),
-        AsOf::Time(time) => return Ok(Point::Time(time)),
-        AsOf::Day(begin) if edge == Edge::Begin => {
-            eprintln!("koschei: that day begins at {begin}");
-            begin
-        }
+/// A point that was found, and what a person should be told about it.
+pub(crate) struct Settled {
+    /// The point.
+    pub(crate) point: Point,
+    /// The time that a day or a span stands for, in words.
+    pub(crate) note: Option<String>,
+}
+
+/// Finds a point. A span counts back from `now`. If that time is after the end of the log, the span
+/// counts back from the end.
+///
+/// # Errors
+/// Returns a [`LogError`] if the log cannot be read.
+pub(crate) async fn settle(log: &impl EventLog, as_of: AsOf, edge: Edge, now: Timestamp) -> Result<Settled, LogError> {
+    let (time, note) = match as_of {
+        AsOf::Seq(n) => return Ok(Settled { point: Point::Seq(Seq::new(n)), note: None }),
+        AsOf::Time(time) => return Ok(Settled { point: Point::Time(time), note: None }),
+        AsOf::Day(begin) if edge == Edge::Begin => (begin, format!("that day begins at {begin}")),
         AsOf::Day(begin) => {
             let last = Timestamp(begin.0 + DAY_SECS * 1_000_000 - 1);
             // A day that is not over yet ends now.
-            let end = last.min(clock::now().max(recorded_end(log).await?.unwrap_or(Timestamp::EPOCH)));
-            eprintln!("koschei: as of the end of that day (UTC), {end}");
-            end
+            let end = last.min(now.max(recorded_end(log).await?.unwrap_or(Timestamp::EPOCH)));
+            (end, format!("as of the end of that day (UTC), {end}"))
         }
         AsOf::Ago(secs) => {
-            let time = clock::now().plus_secs(-secs);
+            let time = now.plus_secs(-secs);
             match recorded_end(log).await?.filter(|end| *end < time) {
                 Some(end) => {
                     let back = end.plus_secs(-secs);
-                    eprintln!("koschei: the log ends earlier, at {end}; counted back from its end, that is {back}");
-                    back
+                    (back, format!("the log ends earlier, at {end}; counted back from its end, that is {back}"))
                 }
-                None => {
-                    eprintln!("koschei: that is {time}");
-                    time
-                }
+                None => (time, format!("that is {time}")),
             }
         }
     };
-    Ok(Point::Time(time))
+    Ok(Settled { point: Point::Time(time), note: Some(note) })
 }
 
 /// Returns the time at which the last event was recorded.
-async fn recorded_end(log: &AnyLog) -> Result<Option<Timestamp>, CliError> {
+async fn recorded_end(log: &impl EventLog) -> Result<Option<Timestamp>, LogError> {
     let Some(last) = log.head().await?.seq else { return Ok(None) };
     Ok(log.read(Seq::new(last.get() - 1), 1).await?.first().map(|r| r.recorded_at))
 }
 
 impl Point {
     /// Returns the last event that counts. `None` means that no event counts.
-    pub(crate) async fn seq(self, log: &AnyLog) -> Result<Option<Seq>, CliError> {
+    ///
+    /// # Errors
+    /// Returns a [`LogError`] if the log cannot be read.
+    pub(crate) async fn seq(self, log: &impl EventLog) -> Result<Option<Seq>, LogError> {
         match self {
             Self::Seq(seq) => Ok(seq),
             Self::Time(time) => Ok(log.seq_at(time).await?),
