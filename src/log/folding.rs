@@ -25,7 +25,11 @@ const PAGES_WAITING: usize = 2;
 ///
 /// # Errors
 /// Returns a [`LogError`] if the log cannot be read, decoded or verified.
-pub async fn state(log: &impl EventLog, until: Option<Seq>, progress: &mut dyn FnMut(Seq)) -> Result<State, LogError> {
+pub async fn state(
+    log: &impl EventLog,
+    until: Option<Seq>,
+    progress: &mut (dyn FnMut(Seq) + Send),
+) -> Result<State, LogError> {
     match newest_snapshot(log, until).await {
         Some(state) => run(log, (state, None), until, None, progress).await,
         None => from_start(log, until, progress).await,
@@ -41,7 +45,7 @@ pub async fn state(log: &impl EventLog, until: Option<Seq>, progress: &mut dyn F
 pub async fn state_keeping(
     log: &impl EventLog,
     keeping: &Keeping<'_>,
-    progress: &mut dyn FnMut(Seq),
+    progress: &mut (dyn FnMut(Seq) + Send),
 ) -> Result<State, LogError> {
     match newest_snapshot(log, None).await {
         Some(state) => run(log, (state, None), None, Some(keeping), progress).await,
@@ -56,7 +60,7 @@ pub async fn state_keeping(
 pub async fn from_start_keeping(
     log: &impl EventLog,
     keeping: &Keeping<'_>,
-    progress: &mut dyn FnMut(Seq),
+    progress: &mut (dyn FnMut(Seq) + Send),
 ) -> Result<State, LogError> {
     run(log, (State::default(), Some(Head::EMPTY)), None, Some(keeping), progress).await
 }
@@ -135,7 +139,7 @@ async fn hash_of(log: &impl EventLog, seq: Seq) -> Result<Option<ChainHash>, Log
 pub async fn from_start(
     log: &impl EventLog,
     until: Option<Seq>,
-    progress: &mut dyn FnMut(Seq),
+    progress: &mut (dyn FnMut(Seq) + Send),
 ) -> Result<State, LogError> {
     run(log, (State::default(), Some(Head::EMPTY)), until, None, progress).await
 }
@@ -147,7 +151,7 @@ async fn run(
     (state, head): (State, Option<Head>),
     until: Option<Seq>,
     keeping: Option<&Keeping<'_>>,
-    progress: &mut dyn FnMut(Seq),
+    progress: &mut (dyn FnMut(Seq) + Send),
 ) -> Result<State, LogError> {
     let (to_keep, mut made) = mpsc::channel(1);
     let mut to_keep = keeping.map(|k| (k.spacing.stride(), to_keep));
@@ -301,7 +305,7 @@ fn decode_page(
 pub async fn fold(
     log: &impl EventLog,
     until: Option<Seq>,
-    progress: &mut dyn FnMut(Seq),
+    progress: &mut (dyn FnMut(Seq) + Send),
     see: &mut dyn FnMut(&State, &Envelope),
 ) -> Result<State, LogError> {
     let (mut state, mut head) = (State::default(), Head::EMPTY);

@@ -117,7 +117,7 @@ impl Open {
 ///
 /// # Errors
 /// Fails if the log cannot be read, see [`LogError`]. A wrong decision is a finding, not an error.
-pub async fn audit(log: &impl EventLog, progress: &mut dyn FnMut(Seq)) -> Result<Audit, LogError> {
+pub async fn audit(log: &impl EventLog, progress: &mut (dyn FnMut(Seq) + Send)) -> Result<Audit, LogError> {
     let mut audit = Audit::default();
     let mut open: Option<Open> = None;
     let mut snapshots = folding::snapshots(log).await?;

@@ -1,5 +1,6 @@
 //! What broke a package: its cause, and the suspects of its newest failed build.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::text::percent;
@@ -12,7 +13,7 @@ use crate::fold::{Collection, Package, UpdateHistory};
 use crate::model::{Name, PackageState, RepoId};
 
 /// An update that broke a package.
-#[derive(Serialize, PartialEq, Eq, Debug)]
+#[derive(Serialize, JsonSchema, PartialEq, Eq, Debug)]
 pub(crate) struct BrokenBy {
     /// Names the cause ([`crate::decide::causes::cause_id`]).
     pub(crate) cause: String,

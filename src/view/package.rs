@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use smol_str::SmolStr;
 
@@ -32,7 +33,7 @@ pub(crate) fn rank(state: PackageState) -> usize {
 }
 
 /// One of a package's last builds.
-#[derive(Serialize, Debug)]
+#[derive(Serialize, JsonSchema, Debug)]
 pub(crate) struct BuildView {
     /// `real` or `scratch`.
     pub(crate) kind: &'static str,
@@ -63,7 +64,7 @@ pub(crate) struct BuildView {
 }
 
 /// A dependency that changed since the last build.
-#[derive(Serialize, Debug)]
+#[derive(Serialize, JsonSchema, Debug)]
 pub(crate) struct ChangeView {
     pub(crate) arch_of_build: Name,
     #[serde(flatten)]
@@ -74,7 +75,7 @@ pub(crate) struct ChangeView {
 }
 
 /// A build that is in the build tag only, by a buildroot override.
-#[derive(Serialize, Debug)]
+#[derive(Serialize, JsonSchema, Debug)]
 pub(crate) struct OverrideView {
     pub(crate) nvr: String,
     /// Absent if Bodhi did not say when it ends.
@@ -83,7 +84,7 @@ pub(crate) struct OverrideView {
 }
 
 /// The verdict on one architecture.
-#[derive(Serialize, Debug)]
+#[derive(Serialize, JsonSchema, Debug)]
 pub(crate) struct VerdictView {
     pub(crate) arch: Name,
     pub(crate) source: String,
@@ -98,7 +99,7 @@ pub(crate) struct VerdictView {
 }
 
 /// A package.
-#[derive(Serialize, Debug)]
+#[derive(Serialize, JsonSchema, Debug)]
 pub(crate) struct PackageView {
     pub(crate) collection: Name,
     pub(crate) package: Name,
@@ -137,7 +138,7 @@ pub(crate) struct PackageView {
 }
 
 /// A collection.
-#[derive(Serialize, Debug)]
+#[derive(Serialize, JsonSchema, Debug)]
 pub(crate) struct CollectionView {
     pub(crate) collection: Name,
     pub(crate) display_name: String,

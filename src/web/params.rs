@@ -133,42 +133,57 @@ pub(super) struct PackagesRequest {
 
 impl PackagesQuery {
     pub(super) fn check(self) -> Result<PackagesRequest, Refusal> {
-        let mut states = Vec::new();
-        for word in self.state.split(',').map(str::trim).filter(|w| !w.is_empty()) {
-            let known = STATES.into_iter().find(|s| s.as_str() == word);
-            let state = known.ok_or_else(|| {
-                let words = STATES.map(|s| s.as_str()).join(", ");
-                Refusal::BadRequest(format!("there is no state `{}`; the states are {words}", short(word)))
-            })?;
-            if !states.contains(&state) {
-                states.push(state);
-            }
-        }
-        let search = self.q.trim().to_owned();
-        if search.chars().count() > SEARCH_CHARS_MAX {
-            return Err(Refusal::BadRequest(format!("a search has at most {SEARCH_CHARS_MAX} characters")));
-        }
-        let (reversed, word) = match self.order.trim().strip_prefix('-') {
-            Some(rest) => (true, rest),
-            None => (false, self.order.trim()),
-        };
-        let word = if word.is_empty() { "state" } else { word };
-        let key = SortKey::ALL.into_iter().find(|(w, _)| *w == word).ok_or_else(|| {
-            let words = SortKey::ALL.map(|(w, _)| w).join(", ");
-            Refusal::BadRequest(format!(
-                "packages cannot be ordered by `{}`; the orders are {words}, each also with a leading -",
-                short(word)
-            ))
-        })?;
         Ok(PackagesRequest {
             collection: self.collection.filter(|c| !c.is_empty()),
-            states,
-            search,
-            order: Order { key: key.1, reversed },
+            states: states(&self.state)?,
+            search: search(&self.q)?,
+            order: order(&self.order)?,
             page: number("page", &self.page, 1, 1, 1_000_000)?,
             rows: number("rows", &self.rows, ROWS, 1, ROWS_MAX)?,
         })
     }
+}
+
+/// Parses states with commas between them.
+pub(super) fn states(text: &str) -> Result<Vec<PackageState>, Refusal> {
+    let mut states = Vec::new();
+    for word in text.split(',').map(str::trim).filter(|w| !w.is_empty()) {
+        let known = STATES.into_iter().find(|s| s.as_str() == word);
+        let state = known.ok_or_else(|| {
+            let words = STATES.map(|s| s.as_str()).join(", ");
+            Refusal::BadRequest(format!("there is no state `{}`; the states are {words}", short(word)))
+        })?;
+        if !states.contains(&state) {
+            states.push(state);
+        }
+    }
+    Ok(states)
+}
+
+/// Checks what was typed as a search.
+pub(super) fn search(text: &str) -> Result<String, Refusal> {
+    let search = text.trim().to_owned();
+    if search.chars().count() > SEARCH_CHARS_MAX {
+        return Err(Refusal::BadRequest(format!("a search has at most {SEARCH_CHARS_MAX} characters")));
+    }
+    Ok(search)
+}
+
+/// Parses an order of packages. Without a word, it is that of states.
+pub(super) fn order(text: &str) -> Result<Order, Refusal> {
+    let (reversed, word) = match text.trim().strip_prefix('-') {
+        Some(rest) => (true, rest),
+        None => (false, text.trim()),
+    };
+    let word = if word.is_empty() { "state" } else { word };
+    let key = SortKey::ALL.into_iter().find(|(w, _)| *w == word).ok_or_else(|| {
+        let words = SortKey::ALL.map(|(w, _)| w).join(", ");
+        Refusal::BadRequest(format!(
+            "packages cannot be ordered by `{}`; the orders are {words}, each also with a leading -",
+            short(word)
+        ))
+    })?;
+    Ok(Order { key: key.1, reversed })
 }
 
 impl PackageQuery {

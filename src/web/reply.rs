@@ -163,14 +163,7 @@ fn refuse(status: &Status, asked: &Asked, refusal: Refusal) -> Response<Body> {
         Refusal::Unavailable(what) => {
             (StatusCode::SERVICE_UNAVAILABLE, "Not available now", format!("{what}; try again in a moment"), Vec::new())
         }
-        Refusal::Broken(why) => {
-            let id = format!("{:08x}", rand::random::<u32>());
-            tracing::error!(id, why, "cannot make a page");
-            let text = format!(
-                "this is a fault of the service, not yours; its operator finds the details in the journal under {id}"
-            );
-            (StatusCode::INTERNAL_SERVER_ERROR, "Something is broken", text, Vec::new())
-        }
+        Refusal::Broken(why) => (StatusCode::INTERNAL_SERVER_ERROR, "Something is broken", fault(&why), Vec::new()),
     };
     let mut response = if asked.json {
         body(code, "application/json", serde_json::json!({ "error": text }).to_string() + "\n")
@@ -196,7 +189,15 @@ fn refuse(status: &Status, asked: &Asked, refusal: Refusal) -> Response<Body> {
     response
 }
 
-fn progress(status: &Status) -> String {
+/// Writes a fault of the service into the journal. Returns what readers are told about it.
+pub(super) fn fault(why: &str) -> String {
+    let id = format!("{:08x}", rand::random::<u32>());
+    tracing::error!(id, why, "cannot make a page");
+    format!("this is a fault of the service, not yours; its operator finds the details in the journal under {id}")
+}
+
+/// Says how much of the log is read.
+pub(super) fn progress(status: &Status) -> String {
     let (done, all) = (status.seq.map_or(0, Seq::get), status.head.map_or(0, Seq::get));
     match &status.trouble {
         Some((_, why)) => format!("the log does not answer ({why}); this page tries again by itself"),

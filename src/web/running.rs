@@ -12,17 +12,17 @@ use crate::view::text::span_to_minute;
 const SHOWN: usize = 50;
 
 /// A rebuild that runs, or is decided and has no task yet.
-struct Running {
-    collection: Name,
-    package: Name,
-    hub: Hub,
-    task: Option<TaskId>,
-    since: Option<Timestamp>,
+pub(super) struct Running {
+    pub(super) collection: Name,
+    pub(super) package: Name,
+    pub(super) hub: Hub,
+    pub(super) task: Option<TaskId>,
+    pub(super) since: Option<Timestamp>,
 }
 
-/// Returns the number of rebuilds of a collection, or of all, and a table of the oldest ones. Cost:
+/// Returns the rebuilds of a collection, or of all, oldest first; those without a task last. Cost:
 /// visits every package.
-pub(super) fn table(view: &View, only: Option<&str>, koji: &KojiLinks) -> (usize, Markup) {
+pub(super) fn all(view: &View, only: Option<&str>) -> Vec<Running> {
     let mut running: Vec<Running> = Vec::new();
     for (name, c) in view.state.collections.iter().filter(|(n, _)| only.is_none_or(|o| o == n.as_str())) {
         of_collection(name, c, &mut running);
@@ -35,6 +35,13 @@ pub(super) fn table(view: &View, only: Option<&str>, koji: &KojiLinks) -> (usize
             &b.collection,
         ))
     });
+    running
+}
+
+/// Returns the number of rebuilds of a collection, or of all, and a table of the oldest ones. Cost:
+/// visits every package.
+pub(super) fn table(view: &View, only: Option<&str>, koji: &KojiLinks) -> (usize, Markup) {
+    let running = all(view, only);
     let now = view.state.recorded_at;
     let table = html! {
         @if running.is_empty() { p { "None." } }

@@ -138,6 +138,11 @@ impl View {
         self.listing().order(&self.state, &self.policy, order)
     }
 
+    /// Returns where, in an order, the places begin that come after a key, a package and a collection.
+    pub(super) fn after(&self, order: Order, last: (i64, &str, &str)) -> usize {
+        self.listing().after((&self.state, &self.policy), order, last)
+    }
+
     /// Notes that a package broke or was repaired.
     pub(super) fn changed(&mut self, e: &Envelope, what: &PackageStateChanged) {
         // New and untracked packages are not news: whole distributions come and go like that.

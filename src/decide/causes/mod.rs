@@ -11,6 +11,7 @@ mod mind;
 mod open;
 mod said;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 pub use self::builds::{Failed, Run, runs, together};
@@ -25,7 +26,7 @@ use crate::model::{Name, RepoId, TaskId};
 pub const BROKE: u32 = SuspectsRanked::BROKE;
 
 /// An update of a source package.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, JsonSchema)]
 pub struct Updated {
     /// The new source package as `name-version-release`. `None` if it is gone.
     pub source: Option<String>,
@@ -46,7 +47,7 @@ impl std::fmt::Display for Updated {
 }
 
 /// One suspect of a failed build.
-#[derive(Clone, PartialEq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, JsonSchema)]
 pub struct Suspected {
     /// The update.
     pub update: Updated,
@@ -112,7 +113,7 @@ pub struct FailedBuild {
 }
 
 /// The kind of a cause.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CauseKind {
     /// Packages do not resolve.

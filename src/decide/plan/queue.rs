@@ -137,6 +137,15 @@ impl Queue {
     pub fn policy(&self) -> &Policy {
         &self.policy
     }
+
+    /// Returns the packages of a collection that are due, most urgent first, by index, each with its
+    /// priority. Some of them may have to wait for limits or for their collection, see [`Queue::why`].
+    /// `state` must be the one it was made of.
+    pub fn due<'a>(&'a self, state: &'a State, collection: usize) -> impl Iterator<Item = (usize, Points)> + 'a {
+        let line = self.lines.get(collection);
+        let at = move |at| line?.get(state, collection, at).map(|due| (due.package as usize, due.current));
+        (0..line.map_or(0, Line::len)).map_while(at)
+    }
 }
 
 /// A part of what is due.

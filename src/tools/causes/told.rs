@@ -32,7 +32,7 @@ pub struct Told {
 pub async fn read(
     log: &impl EventLog,
     until: Option<Seq>,
-    progress: &mut dyn FnMut(Seq),
+    progress: &mut (dyn FnMut(Seq) + Send),
 ) -> Result<(Told, State), LogError> {
     let mut told = Told::default();
     let state = folding::fold(log, until, progress, &mut |state, e| told.see(state, e)).await?;

@@ -25,17 +25,17 @@ const NAMES: usize = 200;
 
 /// What happened to packages whose buildroots got an update.
 #[derive(Debug, Serialize)]
-struct Effect<'a> {
-    collection: &'a Name,
+pub(in crate::web) struct Effect<'a> {
+    pub(in crate::web) collection: &'a Name,
     /// The repositories that brought it.
-    repos: Vec<RepoId>,
+    pub(in crate::web) repos: Vec<RepoId>,
     /// Packages whose last build with it failed, with it for the first time, after a good one
     /// without it.
-    failed: Vec<&'a Name>,
+    pub(in crate::web) failed: Vec<&'a Name>,
     /// The number of packages that passed with it.
-    passed: usize,
+    pub(in crate::web) passed: usize,
     /// The open causes that are this update, or that nothing tells apart from it.
-    causes: Vec<&'a OpenCause>,
+    pub(in crate::web) causes: Vec<&'a OpenCause>,
 }
 
 pub(super) async fn show(
@@ -70,7 +70,12 @@ pub(super) async fn show(
 }
 
 /// Returns what the update did in one collection. `None` if no repository brought it there.
-fn effect<'a>(view: &'a View, (name, c): (&'a Name, &'a Collection), nvr: &str, of: &Nvr) -> Option<Effect<'a>> {
+pub(in crate::web) fn effect<'a>(
+    view: &'a View,
+    (name, c): (&'a Name, &'a Collection),
+    nvr: &str,
+    of: &Nvr,
+) -> Option<Effect<'a>> {
     let version = format!("{}-{}", of.version, of.release);
     let came = c.history.arrivals.iter().filter(|a| a.source == of.name && a.new == version);
     let repos: Vec<RepoId> = came.map(|a| a.repo).collect();
