@@ -10,10 +10,11 @@ use std::time::Duration;
 use tokio::sync::{RwLock, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::past::with_changes;
 use super::view::View;
 use crate::base::backoff::Backoff;
 use crate::base::clock::{self, Stopwatch};
-use crate::event::{Envelope, Event, Record};
+use crate::event::{Envelope, Record};
 use crate::log::{EventLog, Head, LogError, folding};
 use crate::model::{Seq, Timestamp};
 use crate::telemetry::Metrics;
@@ -27,8 +28,6 @@ const CHUNK_TIME: Duration = Duration::from_millis(2);
 /// Least time between two changes of what pages show, once the end of the log was reached. Pages
 /// make what they derive from one state only so often.
 const REST: Duration = Duration::from_millis(200);
-/// Number of events before a snapshot that are searched for such changes.
-const LOOK_BACK: u64 = 5_000;
 /// First pause after the log did not answer. It doubles up to [`PAUSE_MAX`].
 const PAUSE_FIRST: Duration = Duration::from_millis(200);
 /// Longest pause.
@@ -175,16 +174,7 @@ impl Follower {
         let log_id = log.info().await?.log_id;
         self.say(|s| s.log_id = Some(log_id.into()));
         let Some(state) = folding::newest_snapshot(log, until).await else { return Ok(0) };
-        let mut view = View::of(state);
-        let from = Seq::new(view.state.seq.map_or(0, Seq::get).saturating_sub(LOOK_BACK));
-        let before = log.read(from, usize::try_from(LOOK_BACK).unwrap_or(PAGE)).await?;
-        let shown = view.state.seq;
-        for record in before.iter().filter(|r| r.kind == "package_state_changed" && Some(r.seq) <= shown) {
-            let envelope = record.decode()?;
-            if let Event::PackageStateChanged(what) = &envelope.event {
-                view.changed(&envelope, what);
-            }
-        }
+        let view = with_changes(log, state).await?;
         let (seq, recorded_at) = (view.state.seq, view.state.recorded_at);
         *self.0.view.write().await = view;
         self.say(|s| (s.seq, s.recorded_at) = (seq, recorded_at));

@@ -35,6 +35,7 @@ mod orders;
 mod pages;
 mod params;
 mod parts;
+mod past;
 mod refusal;
 mod reply;
 mod running;
@@ -67,6 +68,7 @@ use crate::telemetry::Metrics;
 use crate::telemetry::probe::{self, Readiness};
 use kept_trail::KeptTrail;
 use pages::PAGES;
+use past::Past;
 use refusal::Refusal;
 use reply::Asked;
 use view::View;
@@ -91,6 +93,7 @@ pub struct Site {
     metrics: Metrics,
     koji: Arc<KojiLinks>,
     pages: Arc<Semaphore>,
+    past: Past,
     descriptions: events::Descriptions,
     /// What happened to packages, as pages show it, and as programs get it.
     trails: KeptTrail<Vec<Arc<Record>>>,
@@ -106,6 +109,7 @@ impl Site {
             metrics,
             koji: Arc::new(koji),
             pages: Arc::new(Semaphore::new(PAGES_AT_ONCE)),
+            past: Past::default(),
             descriptions: events::Descriptions::default(),
             trails: KeptTrail::default(),
             trails_with_causes: KeptTrail::default(),

@@ -8,7 +8,7 @@ mod over;
 mod overview;
 mod package;
 mod packages;
-mod update;
+pub(super) mod update;
 
 use axum::routing::{MethodRouter, get};
 
