@@ -49,7 +49,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::handler::Handler;
-use axum::http::{HeaderName, HeaderValue, Response, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, Response, StatusCode, Uri, header};
 use axum::middleware::{self, Next};
 use axum::routing::{MethodRouter, get};
 use tokio::sync::Semaphore;
@@ -157,13 +157,20 @@ pub async fn serve(
 /// Returns every address that is served, including monitoring, in the form of the router: `{name}`
 /// stands for any text.
 pub fn addresses() -> impl Iterator<Item = &'static str> {
-    PAGES.iter().map(|(address, _)| *address).chain(probe::addresses())
+    let operations = api::v2::OPERATIONS.iter().map(|o| o.address);
+    PAGES.iter().map(|(address, _)| *address).chain(operations).chain(probe::addresses())
+}
+
+/// Returns the description of `/api/v2` as an OpenAPI document. `schemas/openapi.json` is this text.
+pub fn openapi() -> String {
+    api::v2::document()
 }
 
 /// Makes the router of all pages.
 fn router(site: Site) -> Router {
     let pages = PAGES.iter().fold(Router::new(), |router, (address, made)| router.route(address, made(&site)));
-    pages.fallback(nothing_here).with_state(site).layer(middleware::from_fn(harden))
+    let all = api::v2::OPERATIONS.iter().fold(pages, |router, o| router.route(o.address, (o.made)(&site)));
+    all.fallback(nothing_here).with_state(site).layer(middleware::from_fn(harden))
 }
 
 /// Makes a page that is counted and timed under a name, and has a time limit.
@@ -187,8 +194,13 @@ fn page<H: Handler<T, Site>, T: 'static>(name: &'static str, site: &Site, show: 
     }))
 }
 
-async fn nothing_here(State(site): State<Site>, asked: Asked) -> Response<Body> {
-    let response = reply::reply(&site, &asked, async { Err(Refusal::not_found("there is no such page")) }).await;
+async fn nothing_here(State(site): State<Site>, uri: Uri, asked: Asked) -> Response<Body> {
+    let response = if uri.path().starts_with("/api/v2/") {
+        let nothing = Refusal::not_found("there is no such operation; `/api/v2` describes all of them");
+        api::v2::answer::refused(&site.follower.status(), nothing)
+    } else {
+        reply::reply(&site, &asked, async { Err(Refusal::not_found("there is no such page")) }).await
+    };
     site.metrics.web_request("other", response.status().as_u16(), 0.0);
     response
 }

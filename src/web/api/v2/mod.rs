@@ -1,0 +1,23 @@
+//! `/api/v2`: everything that the pages show, for programs.
+//!
+//! Each operation is one function with its address, documentation, permission and types beside it.
+
+pub(in crate::web) mod answer;
+mod collections;
+mod cursor;
+mod openapi;
+mod operation;
+
+pub(in crate::web) use openapi::document;
+pub(in crate::web) use operation::Described;
+
+/// Version of the API. The first number changes when programs that use it must change.
+pub(in crate::web) const VERSION: &str = "2.0.0";
+
+/// All operations, in the order of descriptions.
+pub(in crate::web) const OPERATIONS: &[Described] = &[
+    Described::shows::<collections::Collections>(),
+    Described::shows::<collections::OneCollection>(),
+    Described::shows::<collections::Repositories>(),
+    Described::shows::<collections::Compare>(),
+];
