@@ -3,10 +3,14 @@
 //! Each operation is one function with its address, documentation, permission and types beside it.
 
 pub(in crate::web) mod answer;
+mod causes;
 mod collections;
 mod cursor;
 mod openapi;
 mod operation;
+mod package;
+mod packages;
+mod rebuilds;
 
 pub(in crate::web) use openapi::document;
 pub(in crate::web) use operation::Described;
@@ -16,8 +20,17 @@ pub(in crate::web) const VERSION: &str = "2.0.0";
 
 /// All operations, in the order of descriptions.
 pub(in crate::web) const OPERATIONS: &[Described] = &[
+    Described::shows::<packages::Packages>(),
+    Described::shows::<packages::InAllCollections>(),
+    Described::shows::<package::OnePackage>(),
+    Described::shows::<rebuilds::Changes>(),
     Described::shows::<collections::Collections>(),
     Described::shows::<collections::OneCollection>(),
     Described::shows::<collections::Repositories>(),
     Described::shows::<collections::Compare>(),
+    Described::shows::<causes::Causes>(),
+    Described::shows::<causes::OneCause>(),
+    Described::shows::<causes::Update>(),
+    Described::shows::<rebuilds::Running>(),
+    Described::shows::<rebuilds::Queue>(),
 ];
