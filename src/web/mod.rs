@@ -94,6 +94,10 @@ pub struct Site {
     koji: Arc<KojiLinks>,
     pages: Arc<Semaphore>,
     past: Past,
+    /// Places for readers of the stream of events.
+    streams: Arc<Semaphore>,
+    /// Ends the streams.
+    stop: CancellationToken,
     descriptions: events::Descriptions,
     /// What happened to packages, as pages show it, and as programs get it.
     trails: KeptTrail<Vec<Arc<Record>>>,
@@ -110,6 +114,8 @@ impl Site {
             koji: Arc::new(koji),
             pages: Arc::new(Semaphore::new(PAGES_AT_ONCE)),
             past: Past::default(),
+            streams: Arc::new(Semaphore::new(api::v2::STREAMS_MAX)),
+            stop: CancellationToken::new(),
             descriptions: events::Descriptions::default(),
             trails: KeptTrail::default(),
             trails_with_causes: KeptTrail::default(),
@@ -142,12 +148,13 @@ pub struct Serving {
 /// Returns an error if the address cannot be used.
 pub async fn serve(
     at: SocketAddr,
-    site: Site,
+    mut site: Site,
     readiness: Readiness,
     limits: Limits,
     stop: CancellationToken,
 ) -> std::io::Result<Serving> {
     let listener = tokio::net::TcpListener::bind(at).await?;
+    site.stop = stop.clone();
     let address = listener.local_addr()?;
     let monitoring = probe::router(site.metrics.clone(), readiness).layer(middleware::from_fn(harden));
     let all = router(site).merge(monitoring.clone());

@@ -6,14 +6,18 @@ pub(in crate::web) mod answer;
 mod causes;
 mod collections;
 mod cursor;
+mod events;
 mod openapi;
 mod operation;
 mod package;
 mod packages;
 mod rebuilds;
+mod service;
+mod stream;
 
 pub(in crate::web) use openapi::document;
 pub(in crate::web) use operation::Described;
+pub(in crate::web) use stream::STREAMS_MAX;
 
 /// Version of the API. The first number changes when programs that use it must change.
 pub(in crate::web) const VERSION: &str = "2.0.0";
@@ -33,4 +37,11 @@ pub(in crate::web) const OPERATIONS: &[Described] = &[
     Described::shows::<causes::Update>(),
     Described::shows::<rebuilds::Running>(),
     Described::shows::<rebuilds::Queue>(),
+    Described::reads::<events::Events>(),
+    Described::reads::<events::OneEvent>(),
+    stream::Stream::DESCRIBED,
+    Described::reads::<events::EventsOfPackage>(),
+    Described::reads::<events::EventsOfCollection>(),
+    Described::reads::<service::Status>(),
+    service::Description::DESCRIBED,
 ];
