@@ -12,7 +12,7 @@ pub(super) mod update;
 
 use axum::routing::{MethodRouter, get};
 
-use super::api::v1;
+use super::api::{v1, v2};
 use super::{ICON, STYLE, Site, kept, page};
 
 /// Makes the handler for an address of [`PAGES`].
@@ -30,6 +30,7 @@ pub(super) const PAGES: &[(&str, Made)] = &[
     ("/event/{seq}", |site| page("event", site, event::show)),
     ("/api/v1/packages", |site| page("api/v1/packages", site, v1::packages)),
     ("/api/v1/collections/diff/{one}/{other}", |site| page("api/v1/collections/diff", site, v1::diff)),
+    ("/api/v2", |site| page("api/v2", site, v2::viewer)),
     ("/style.css", |_| get(|| async { kept("text/css; charset=utf-8", STYLE) })),
     ("/icon.svg", |_| get(|| async { kept("image/svg+xml", ICON) })),
     ("/robots.txt", |_| {

@@ -44,6 +44,7 @@ fn schemas_are_those_of_the_types() {
     wanted.extend([result::schema()]);
     let payloads = examples().into_iter().map(|((kind, version), text)| (format!("{kind}.v{version}"), text));
     wanted.insert("asyncapi.json".to_owned(), asyncapi::document(&payloads.collect()));
+    wanted.insert("openapi.json".to_owned(), koschei::web::openapi());
     as_the_types_say(&dir(), &wanted);
 }
 

@@ -1,6 +1,7 @@
 //! Pages, JSON, metrics and messages to systemd.
 
 mod api_v1;
+mod api_v2;
 pub(crate) mod browser;
 pub(crate) mod follower;
 mod kept;

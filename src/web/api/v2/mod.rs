@@ -1,6 +1,7 @@
 //! `/api/v2`: everything that the pages show, for programs.
 //!
 //! Each operation is one function with its address, documentation, permission and types beside it.
+//! The description of the API (`openapi`) and its page (`viewer`) are made from the same table.
 
 pub(in crate::web) mod answer;
 mod causes;
@@ -14,10 +15,12 @@ mod packages;
 mod rebuilds;
 mod service;
 mod stream;
+mod viewer;
 
 pub(in crate::web) use openapi::document;
 pub(in crate::web) use operation::Described;
 pub(in crate::web) use stream::STREAMS_MAX;
+pub(in crate::web) use viewer::show as viewer;
 
 /// Version of the API. The first number changes when programs that use it must change.
 pub(in crate::web) const VERSION: &str = "2.0.0";
