@@ -15,6 +15,7 @@
 //! | `/cause/ID` | one of them, and the packages it breaks; or broke, if it is over |
 //! | `/update/NVR` | what an update broke, over all collections |
 //! | `/event/SEQ?after=&content=` | one event with its causes and what followed; with `json=1` as `CloudEvents` 1.0 |
+//! | `/api/v2`, `/api/v2/…` | everything that the pages show, for programs; described there |
 //! | `/api/v1/packages?name=&collection=`, `/api/v1/collections/diff/A/B` | as the original Koschei's |
 //! | `/metrics`, `/alive`, `/ready` | for monitoring, see [`crate::telemetry::probe`] |
 //!

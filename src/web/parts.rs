@@ -63,7 +63,7 @@ pub(super) fn layout(title: &str, status: &Status, as_of: Option<AsOf>, main: Ma
                     (main)
                 }
                 footer { p { "Koschei " (env!("CARGO_PKG_VERSION")) " finds out which update broke the build of which \
-                    package." } }
+                    package. " a href="/api/v2" { "API" } } }
             }
         }
     };

@@ -40,6 +40,27 @@ const ASKED: &[&str] = &[
     "/api/v1/packages?collection=f99-biuld",
     "/api/v1/collections/diff/f99-build/f99-build-side-7",
     "/api/v1/collections/diff/f99-build/nope",
+    "/api/v2",
+    "/api/v2/collections",
+    "/api/v2/packages?state=failing&limit=1",
+    "/api/v2/collections/f99-build/packages/appbar",
+    "/api/v2/collections/f99-build/packages/apbar",
+    "/api/v2/packages/appbar",
+    "/api/v2/packages?sate=failing",
+    "/api/v2/changes",
+    "/api/v2/collections/f99-build",
+    "/api/v2/collections/f99-build/repositories?limit=2",
+    "/api/v2/collections/f99-build/compared-with/f99-build-side-7?limit=2",
+    "/api/v2/collections/f99-build/events?limit=1",
+    "/api/v2/collections/f99-build/packages/appbar/events?limit=1",
+    "/api/v2/causes?as_of=2026-11-20T08:45:00Z",
+    "/api/v2/causes/0123456789",
+    "/api/v2/updates/libfoo-2.0-1.fc99",
+    "/api/v2/rebuilds/running",
+    "/api/v2/rebuilds/queue?limit=2",
+    "/api/v2/events?limit=1",
+    "/api/v2/events/3",
+    "/api/v2/events/stream?after=0&kind=collection_created&follow=false",
     "/style.css",
     "/icon.svg",
     "/robots.txt",
@@ -106,7 +127,7 @@ impl Web {
         headers.sort();
         let body = match headers.iter().find_map(|h| h.strip_prefix("content-type: ")).unwrap_or_default() {
             kind if kind.starts_with("text/html") => unfolded_html(body),
-            "application/json" => unfolded(body),
+            "application/json" | "application/problem+json" => unfolded(body),
             // The names and help texts of metrics. The values depend on the time.
             _ if path == "/metrics" => body.lines().filter(|l| l.starts_with('#')).map(|l| format!("{l}\n")).collect(),
             _ => body.to_owned(),
@@ -188,7 +209,10 @@ async fn every_page_is_as_it_was() {
 fn every_address_that_is_served_is_asked_for() {
     for route in koschei::web::addresses() {
         let asked = ASKED.iter().any(|asked| belongs(asked, route));
-        assert!(asked || route == "/event/{seq}", "nothing is asked of {route}");
+        // Events are asked for by kind. The answers of the others are compared in `web::api_v2`: they are long,
+        // or differ between two logs.
+        let elsewhere = ["/event/{seq}", "/api/v2/openapi.json", "/api/v2/status"];
+        assert!(asked || elsewhere.contains(&route), "nothing is asked of {route}");
     }
     let mut open = vec![repository("src")];
     while let Some(dir) = open.pop() {

@@ -1,8 +1,10 @@
 //! Pages, JSON, metrics and messages to systemd.
 
+mod api_fuzz;
 mod api_v1;
 mod api_v2;
 pub(crate) mod browser;
+mod event_stream;
 pub(crate) mod follower;
 mod kept;
 pub(crate) mod pages;

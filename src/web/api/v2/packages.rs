@@ -30,8 +30,8 @@ pub(super) struct PackagesQuery {
     collection: Option<String>,
     /// Only in these states, with commas between them. Default: all but untracked and blocked ones.
     #[serde(default)]
-    #[schemars(regex(pattern = "^(failing|unresolved|ok|unknown|untracked|blocked)(,(failing|unresolved|ok|unknown|untracked|blocked))*$"), extend("examples" = ["failing,unresolved"]))]
-    state: String,
+    #[schemars(extend("pattern" = states_pattern(), "examples" = ["failing,unresolved"]))]
+    state: Option<String>,
     /// Only those whose name has this text, or is it if it has a `*`, which stands for any text.
     #[serde(default)]
     #[schemars(length(max = SEARCH_CHARS_MAX), extend("examples" = ["python-*"]))]
@@ -44,7 +44,7 @@ pub(super) struct PackagesQuery {
     unresolved_on: Option<String>,
     /// What to sort by; with a leading `-`, in reverse. States begin with those that need attention,
     /// priorities with the highest, builds with the newest.
-    #[serde(default)]
+    #[serde(default = "by_state")]
     #[schemars(extend("enum" = [
         "name", "state", "priority", "built", "running", "-name", "-state", "-priority", "-built", "-running"
     ]))]
@@ -55,6 +55,16 @@ pub(super) struct PackagesQuery {
     /// Where to go on: the `next` of the page before.
     #[serde(default)]
     cursor: Option<String>,
+}
+
+fn by_state() -> String {
+    "state".to_owned()
+}
+
+/// Returns what a list of states looks like.
+fn states_pattern() -> String {
+    let words = package_view::STATES.map(PackageState::as_str).join("|");
+    format!("^({words})(,({words}))*$")
 }
 
 /// A package of a collection, in short.
@@ -119,6 +129,9 @@ impl Shows for Packages {
     fn answer<'a>(seen: &Seen<'a>, _: Nothing, query: PackagesQuery) -> Result<List<PackageSummary>, Refusal> {
         let view = seen.view;
         let wanted = Wanted::of(view, &query)?;
+        if query.order.is_empty() || query.order != query.order.trim() {
+            return Err(Refusal::BadRequest("`order` must be a word, without spaces".to_owned()));
+        }
         let (order, limit) = (params::order(&query.order)?, query.limit.get()?);
         let from = match query.cursor.as_deref().map(place::<Place>).transpose()? {
             None => 0,
@@ -155,7 +168,12 @@ struct Wanted<'a> {
 
 impl<'a> Wanted<'a> {
     fn of(view: &'a View, query: &'a PackagesQuery) -> Result<Self, Refusal> {
-        let states = params::states(&query.state)?;
+        let states = match &query.state {
+            Some(text) if text.split(',').any(|word| word.is_empty() || word != word.trim()) => {
+                return Err(Refusal::BadRequest("`state` must be states with commas between them".to_owned()));
+            }
+            state => params::states(state.as_deref().unwrap_or_default())?,
+        };
         let search = Search::new(&params::search(&query.q)?);
         let collection = query.collection.as_deref().map(|name| find(view, name)).transpose()?;
         let cause = query.cause.as_deref().map(|id| super::causes::find(view, id)).transpose()?;
