@@ -192,3 +192,92 @@ impl Site {
         made.unwrap_or_else(|e| std::panic::resume_unwind(e.into_panic()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{NewEvent, Source, Tick};
+    use crate::log::{AnyLog, Commit, Options, open};
+    use crate::model::Timestamp;
+
+    /// Returns a log of ticks.
+    async fn ticks(dir: &std::path::Path, n: u64) -> AnyLog {
+        let log = open(dir.join("log.db").to_str().unwrap(), &Options::default()).await.unwrap();
+        let mut hash = crate::event::ChainHash::GENESIS;
+        let mut records = Vec::new();
+        for seq in 1..=n {
+            let at = Timestamp::from_secs(i64::try_from(seq).unwrap());
+            let new = NewEvent {
+                event: Tick { now: at }.into(),
+                occurred_at: at,
+                source: Source::Engine,
+                fact: None,
+                koji_event: None,
+                causation: None,
+                correlation: None,
+            };
+            let record = crate::event::Record::new(Seq::new(seq).unwrap(), at, &new, hash);
+            hash = record.hash;
+            records.push(record);
+        }
+        log.append(None, &Commit { records, ..Commit::default() }).await.unwrap();
+        log
+    }
+
+    #[tokio::test]
+    async fn a_view_is_made_once_and_two_are_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let (log, past) = (ticks(dir.path(), 9).await, Past::default());
+        let view = async |seq: u64| past.view(&log, Seq::new(seq)).await.unwrap();
+        let (one, same) = tokio::join!(view(3), view(3));
+        assert!(Arc::ptr_eq(&one, &same) && Arc::ptr_eq(&one, &view(3).await));
+        assert_eq!(one.state.seq, Seq::new(3));
+        let two = view(5).await;
+        view(3).await;
+        assert_eq!(view(0).await.state.seq, None, "before the first event");
+        assert!(past.known(Seq::new(5)).is_none(), "nobody asked for it as long as for the others");
+        assert!(Arc::ptr_eq(&one, &view(3).await) && !Arc::ptr_eq(&two, &view(5).await));
+        log.close().await;
+    }
+
+    #[tokio::test]
+    async fn few_wait_and_one_that_is_begun_is_made() {
+        let dir = tempfile::tempdir().unwrap();
+        let (log, past) = (ticks(dir.path(), 9).await, Past::default());
+        let turn = past.0.making.acquire().await.unwrap();
+        for seq in 1..=4 {
+            // Who asked goes away.
+            let asked = past.view(&log, Seq::new(seq));
+            assert!(tokio::time::timeout(Duration::ZERO, asked).await.is_err());
+        }
+        let refused = past.view(&log, Seq::new(5)).await;
+        assert!(matches!(refused, Err(Refusal::Unavailable(_))), "{refused:?}");
+        drop(turn);
+        while past.0.waiting.available_permits() < WAITING {
+            tokio::task::yield_now().await;
+        }
+        assert!(past.known(Seq::new(4)).is_some());
+        assert!(past.view(&log, Seq::new(5)).await.is_ok());
+        log.close().await;
+    }
+
+    #[tokio::test]
+    async fn a_view_goes_when_nobody_asks() {
+        let dir = tempfile::tempdir().unwrap();
+        let (log, past) = (ticks(dir.path(), 9).await, Past::default());
+        past.view(&log, Seq::new(3)).await.unwrap();
+        log.close().await;
+        tokio::time::pause();
+        let wait = async |part: u32| {
+            tokio::time::advance(KEPT_FOR / part).await;
+            tokio::task::yield_now().await;
+        };
+        wait(2).await;
+        assert!(past.known(Seq::new(3)).is_some());
+        for _ in 0..4 {
+            wait(2).await;
+            wait(4).await;
+        }
+        assert!(past.kept().is_empty());
+    }
+}

@@ -64,7 +64,7 @@ impl Reads for Status {
 
 /// An OpenAPI document.
 #[derive(JsonSchema, Serialize)]
-pub(super) struct OpenApi {
+pub(super) struct DescriptionText {
     /// Version of OpenAPI.
     openapi: String,
 }
@@ -79,7 +79,7 @@ impl Operation for Description {
     const ABOUT: &'static str = "The API as an OpenAPI document, for programs that make clients.";
     type Path = Nothing;
     type Query = Nothing;
-    type Answer<'a> = OpenApi;
+    type Answer<'a> = DescriptionText;
 }
 
 impl Description {
