@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::announcements::Announcements;
+use super::credentials::{Credential, CredentialKind, Credentials};
 use super::erase::Erasure;
 use super::error::{AppendError, OpenError, ReadError, ReceiveError, StoreError};
 use super::opening::sqlite_path;
@@ -63,6 +64,16 @@ delegate! {
     names_of(people: &[PersonId]) -> Result<HashMap<PersonId, String>, ReadError>;
     held_changes() -> Result<Vec<(String, HeldChange)>, ReadError>;
     prune_announcements(before: Timestamp, limit: usize) -> Result<u64, StoreError>;
+}
+
+delegate! {
+    Credentials:
+    put_credential(new: &Credential, hash: &str) -> Result<(), StoreError>;
+    credential(kind: CredentialKind, hash: &str, now: Timestamp) -> Result<Option<Credential>, ReadError>;
+    credentials(person: Option<&str>) -> Result<Vec<Credential>, ReadError>;
+    revoke(id: &str, person: Option<&str>) -> Result<bool, StoreError>;
+    revoke_all(person: &str) -> Result<u64, StoreError>;
+    drop_ended(now: Timestamp) -> Result<u64, StoreError>;
 }
 
 delegate! {

@@ -38,6 +38,7 @@ migrations! {
     5 "payload_blocks" "0005_payload_blocks.sql";
     6 "announcements" "0006_announcements.sql";
     7 "announcements_held" "0007_announcements_held.sql";
+    8 "credentials" "0008_credentials.sql";
 }
 
 /// Returns the checksum recorded with an applied migration: BLAKE3 of its text, in hex.

@@ -23,6 +23,7 @@ pub mod announcements;
 mod any;
 mod append;
 mod codec;
+pub mod credentials;
 mod erase;
 mod error;
 pub mod folding;
@@ -47,6 +48,7 @@ use std::time::Duration;
 
 pub use announcements::Announcements;
 pub use any::{AnyLog, open};
+pub use credentials::{Credential, CredentialKind, Credentials};
 pub use erase::{Erasure, Left};
 pub use error::{AppendError, OpenError, ReadError, ReceiveError, StoreError, StoreErrorKind};
 pub use log_error::LogError;

@@ -8,6 +8,7 @@
 mod announcements;
 mod append;
 mod copy;
+mod credentials;
 mod erase;
 mod inbox;
 mod outbox;

@@ -14,6 +14,7 @@ const BODIES: &str = "SELECT position, body FROM raw_bodies WHERE position > ? O
 const REASONS: &str =
     "SELECT position, reason FROM inbox WHERE position > ? AND reason IS NOT NULL ORDER BY position LIMIT ?";
 const FORGET: &str = "DELETE FROM persons WHERE id = ?";
+const FORGET_CREDENTIALS: &str = "DELETE FROM credentials WHERE person = ?";
 /// Tells users of cached names that a person was erased.
 const COUNT_UP: &str = "INSERT INTO meta (key, value) VALUES ('erasures', '1') \
      ON CONFLICT (key) DO UPDATE SET value = CAST(CAST(value AS INTEGER) + 1 AS TEXT)";
@@ -44,12 +45,13 @@ impl SqliteLog {
         let known: Option<(String, String)> =
             sqlx::query_as(FIND).bind(asked).fetch_optional(&self.inner.writer).await.map_err(fail())?;
         let (mut bodies, mut reasons) = (Vec::new(), Vec::new());
-        if let Some(name) = erase::wanted(asked, known.as_ref()) {
+        let name = erase::wanted(asked, known.as_ref());
+        if let Some(name) = &name {
             let pool = &self.inner.readers;
             let page = |after| sqlx::query_as(BODIES).bind::<i64>(after).bind(BODIES_AT_ONCE).fetch_all(pool);
-            bodies = erase::positions(page, |body: &Vec<u8>| erase::body_names(body, &name)).await?;
+            bodies = erase::positions(page, |body: &Vec<u8>| erase::body_names(body, name)).await?;
             let page = |after| sqlx::query_as(REASONS).bind::<i64>(after).bind(REASONS_AT_ONCE).fetch_all(pool);
-            reasons = erase::positions(page, |reason: &String| erase::names(reason, &name)).await?;
+            reasons = erase::positions(page, |reason: &String| erase::names(reason, name)).await?;
         }
         let mut done = Erasure { id: known.map(|(id, _)| PersonId::new(id)), ..Erasure::default() };
         let (bodies, reasons) = (json!(bodies).to_string(), json!(reasons).to_string());
@@ -57,6 +59,9 @@ impl SqliteLog {
         if let Some(id) = &done.id {
             sqlx::query(FORGET).bind(id.as_str()).execute(&mut *tx).await.map_err(fail())?;
             sqlx::query(COUNT_UP).execute(&mut *tx).await.map_err(fail())?;
+        }
+        if let Some(name) = &name {
+            sqlx::query(FORGET_CREDENTIALS).bind(name).execute(&mut *tx).await.map_err(fail())?;
         }
         let (waiting,): (i64,) = sqlx::query_as(WAITING).bind(&bodies).fetch_one(&mut *tx).await.map_err(fail())?;
         let dropped = sqlx::query(DROP_BODIES).bind(&bodies).execute(&mut *tx).await.map_err(fail())?;

@@ -6,6 +6,7 @@
 
 mod announcements;
 mod append;
+mod credentials;
 mod erase;
 mod inbox;
 mod index;

@@ -1,6 +1,7 @@
 //! What every database must do: one test suite that runs for each.
 
 mod announcements;
+mod credentials;
 mod kept;
 mod queues;
 
@@ -12,6 +13,7 @@ use koschei::model::{Class, Classified, PersonId};
 
 use crate::log_place::{Place, at, chain, commit, event, fill, on_both, read_all, seq};
 use announcements::{announcement, announcements, held_changes, old_announcements};
+use credentials::credentials;
 use kept::snapshots;
 use queues::{inbox_of_one_source, inbox_order_and_duplicates, inbox_pruning, inbox_retried, inbox_settling, outbox};
 
@@ -34,6 +36,7 @@ on_both!(
     announcements,
     held_changes,
     old_announcements,
+    credentials,
     attachments,
     subjects,
     times,
