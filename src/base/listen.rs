@@ -17,6 +17,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::http::{StatusCode, header};
 use hyper::server::conn::http1;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -36,6 +37,11 @@ const PAUSE: Duration = Duration::from_millis(500);
 const IN_LINE_MAX: usize = 64;
 /// Longest time for a connection in the line to send its request, and to read the response.
 const IN_LINE: Duration = Duration::from_secs(5);
+
+/// Where a request comes from: the address at the other end of its connection. Every request that
+/// `serve` answers has it as an extension.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Peer(pub IpAddr);
 
 /// Bounds for connections.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -72,7 +78,7 @@ pub async fn serve(listener: TcpListener, all: Router, monitoring: Router, limit
             Some(_) = connections.join_next() => continue,
             accepted = accept(&listener) => accepted,
         };
-        let (stream, peer) = match accepted {
+        let (stream, from) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(error = %crate::model::causes::with_causes(&error), "a connection could not be \
@@ -82,11 +88,12 @@ pub async fn serve(listener: TcpListener, all: Router, monitoring: Router, limit
             }
         };
         let stop = stop.clone();
-        match places.take(peer) {
+        let source = Peer(from.ip().to_canonical());
+        match places.take(peer(from)) {
             Some(place) => {
                 let app = all.clone();
                 connections.spawn(async move {
-                    answer(stream, app, limits.idle, limits.write, true, stop).await;
+                    answer((stream, source), app, limits.idle, limits.write, true, stop).await;
                     drop(place);
                 });
             }
@@ -98,7 +105,14 @@ pub async fn serve(listener: TcpListener, all: Router, monitoring: Router, limit
                     longest.abort();
                 }
                 let (idle, write) = (limits.idle.min(IN_LINE), limits.write.min(IN_LINE));
-                in_line.push_back(connections.spawn(answer(stream, monitoring.clone(), idle, write, false, stop)));
+                in_line.push_back(connections.spawn(answer(
+                    (stream, source),
+                    monitoring.clone(),
+                    idle,
+                    write,
+                    false,
+                    stop,
+                )));
             }
         }
     }
@@ -116,7 +130,7 @@ async fn no_place() -> (StatusCode, [(header::HeaderName, &'static str); 1], &'s
 
 /// Serves one connection until it ends.
 async fn answer(
-    stream: TcpStream,
+    (stream, source): (TcpStream, Peer),
     app: Router,
     idle: Duration,
     write: Duration,
@@ -126,7 +140,12 @@ async fn answer(
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(idle).max_buf_size(HEAD_BYTES_MAX).keep_alive(keep_alive);
     let io = TokioIo::new(Patient { stream, write, due: None });
-    let mut connection = std::pin::pin!(builder.serve_connection(io, TowerToHyperService::new(app)));
+    let app = TowerToHyperService::new(app);
+    let answering = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
+        request.extensions_mut().insert(source);
+        hyper::service::Service::call(&app, request)
+    });
+    let mut connection = std::pin::pin!(builder.serve_connection(io, answering));
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
         () = stop.cancelled() => {
@@ -139,10 +158,10 @@ async fn answer(
     }
 }
 
-async fn accept(listener: &TcpListener) -> io::Result<(TcpStream, IpAddr)> {
+async fn accept(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
     let (stream, from) = listener.accept().await?;
     stream.set_nodelay(true)?;
-    Ok((stream, peer(from)))
+    Ok((stream, from))
 }
 
 /// Returns the peer that an address belongs to. The owner of one IPv6 address has 2⁶⁴ of them, so

@@ -303,7 +303,7 @@ mod tests {
                 history.newest = Newest::default();
             }
             history.resolved(repo);
-            let next = searched.values().max().map_or(0, |last| last + 1);
+            let next = searched.values().max().map_or(0, |last: &u32| last + 1);
             searched.entry(repo).or_insert(next);
             if searched.len() > PLACES_KEPT {
                 searched.pop_first();
