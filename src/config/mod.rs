@@ -10,6 +10,7 @@ mod collection;
 pub mod hub;
 mod jetstream;
 mod listen;
+mod login;
 mod syntax;
 
 use std::path::{Path, PathBuf};
@@ -27,6 +28,7 @@ pub use collection::{BuildsOnConfig, CollectionConfig, PackageConfig};
 pub use hub::{AuthName, BusConfig, Executor, HubConfig, ServeConfig};
 pub use jetstream::JetStreamConfig;
 pub use listen::listen_address;
+pub use login::{LoginConfig, OidcConfig, ProxyConfig};
 
 /// Default number of days for which message bodies are kept.
 pub const RAW_DAYS: u32 = 30;
@@ -129,6 +131,8 @@ pub struct Config {
     pub announce: AnnounceConfig,
     /// Whether and where the log's events are published on NATS JetStream.
     pub jetstream: JetStreamConfig,
+    /// How people are known to the pages, and who may do what.
+    pub login: LoginConfig,
     /// The numbers that decisions use.
     pub policy: Policy,
     /// Hubs to work with. Without any, only `ingest` and `follow` are possible.
@@ -156,6 +160,7 @@ impl Default for Config {
             bus: BusConfig::default(),
             announce: AnnounceConfig::default(),
             jetstream: JetStreamConfig::default(),
+            login: LoginConfig::default(),
             policy: Policy::default(),
             hubs: Vec::new(),
             collections: Vec::new(),
@@ -211,6 +216,7 @@ impl Config {
         }
         self.announce.check()?;
         self.jetstream.check()?;
+        self.login.check()?;
         if self.raw_days > RAW_DAYS_MAX {
             return Err(format!(
                 "`raw_days` is {}, but must be at most {RAW_DAYS_MAX} (a hundred years)",
