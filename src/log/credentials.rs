@@ -29,6 +29,31 @@ impl CredentialKind {
     }
 }
 
+/// What a token may be used for.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Scope {
+    /// Reading.
+    Read,
+    /// Changing packages and groups, as far as the person may.
+    Write,
+    /// Everything else the person may.
+    Admin,
+}
+
+impl Scope {
+    /// All scopes, the smallest first.
+    pub const ALL: [Self; 3] = [Self::Read, Self::Write, Self::Admin];
+
+    /// Returns its word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Write => "write",
+            Self::Admin => "admin",
+        }
+    }
+}
+
 /// A session or an API token.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Credential {

@@ -20,14 +20,11 @@
 //! | `/metrics`, `/alive`, `/ready` | for monitoring, see [`crate::telemetry::probe`] |
 //!
 //! `pages` has a file for each page and the table of their addresses. `api` has what programs get.
-//! Shared code stands beside them. Nothing can be changed here. `identity` holds the permissions,
-//! for the time when users can log in.
+//! Shared code stands beside them. `people` has who asks, and what they may do.
 
 mod api;
 mod events;
 mod follower;
-#[cfg_attr(not(test), expect(dead_code, reason = "no page writes yet; the first one that does takes this away"))]
-mod identity;
 mod isolate;
 mod kept_trail;
 mod links;
@@ -37,6 +34,7 @@ mod pages;
 mod params;
 mod parts;
 mod past;
+mod people;
 mod refusal;
 mod reply;
 mod running;
@@ -59,6 +57,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use follower::{Follower, LOOP, Status};
 pub use links::{BadWebUrl, KojiLinks};
+pub use people::{LoginSettings, Oidc, People, ProviderError, Proxy, sweep};
 
 use crate::base::clock::Stopwatch;
 use crate::base::listen::{self, Limits};
@@ -95,6 +94,7 @@ pub struct Site {
     koji: Arc<KojiLinks>,
     pages: Arc<Semaphore>,
     past: Past,
+    people: People,
     /// Places for readers of the stream of events.
     streams: Arc<Semaphore>,
     /// Ends the streams.
@@ -115,12 +115,20 @@ impl Site {
             koji: Arc::new(koji),
             pages: Arc::new(Semaphore::new(PAGES_AT_ONCE)),
             past: Past::default(),
+            people: People::default(),
             streams: Arc::new(Semaphore::new(api::v2::STREAMS_MAX)),
             stop: CancellationToken::new(),
             descriptions: events::Descriptions::default(),
             trails: KeptTrail::default(),
             trails_with_causes: KeptTrail::default(),
         }
+    }
+
+    /// Lets people log in.
+    #[must_use]
+    pub fn with_people(mut self, people: People) -> Self {
+        self.people = people;
+        self
     }
 
     /// Makes something from the state, on a thread for blocking work.
@@ -166,7 +174,12 @@ pub async fn serve(
 /// stands for any text.
 pub fn addresses() -> impl Iterator<Item = &'static str> {
     let operations = api::v2::OPERATIONS.iter().map(|o| o.address);
-    PAGES.iter().map(|(address, _)| *address).chain(operations).chain(probe::addresses())
+    PAGES
+        .iter()
+        .map(|(address, _)| *address)
+        .chain(operations)
+        .chain(people::ADDRESSES.iter().copied())
+        .chain(probe::addresses())
 }
 
 /// Returns the description of `/api/v2` as an OpenAPI document. `schemas/openapi.json` is this text.
@@ -178,13 +191,20 @@ pub fn openapi() -> String {
 fn router(site: Site) -> Router {
     let pages = PAGES.iter().fold(Router::new(), |router, (address, made)| router.route(address, made(&site)));
     let all = api::v2::OPERATIONS.iter().fold(pages, |router, o| router.route(o.address, (o.made)(&site)));
-    all.fallback(nothing_here).with_state(site).layer(middleware::from_fn(harden))
+    let all = all.merge(people::router(&site)).fallback(nothing_here);
+    let known = middleware::from_fn_with_state(site.clone(), people::known);
+    all.with_state(site).layer(known).layer(middleware::from_fn(harden))
 }
 
 /// Makes a page that is counted and timed under a name, and has a time limit.
 fn page<H: Handler<T, Site>, T: 'static>(name: &'static str, site: &Site, show: H) -> MethodRouter<Site> {
+    timed(get(show), name, site)
+}
+
+/// Counts and times the answers of a route under a name, and limits their time.
+fn timed(route: MethodRouter<Site>, name: &'static str, site: &Site) -> MethodRouter<Site> {
     let metrics = site.metrics.clone();
-    get(show).layer(middleware::from_fn(move |request: Request, next: Next| {
+    route.layer(middleware::from_fn(move |request: Request, next: Next| {
         let metrics = metrics.clone();
         async move {
             let watch = Stopwatch::start();

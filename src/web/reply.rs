@@ -154,7 +154,7 @@ fn body(status: StatusCode, kind: &'static str, text: String) -> Response<Body> 
     response
 }
 
-fn refuse(status: &Status, asked: &Asked, refusal: Refusal) -> Response<Body> {
+pub(super) fn refuse(status: &Status, asked: &Asked, refusal: Refusal) -> Response<Body> {
     let (code, title, text, links) = match refusal {
         Refusal::BadRequest(why) => (StatusCode::BAD_REQUEST, "Invalid request", why, Vec::new()),
         Refusal::Forbidden(why) => (StatusCode::FORBIDDEN, "Not permitted", why, Vec::new()),
