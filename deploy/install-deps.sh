@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the missing packages for building (`build`) and testing (`test`), with apt or dnf. For testing it also installs the pinned
-# Python packages of tests/requirements.txt from PyPI and the pinned npm packages of tests/asyncapi. Does nothing if nothing is missing.
+# Python packages of tests/requirements.txt from PyPI and the pinned npm packages of tests/asyncapi and tests/oidc. Does nothing if nothing is missing.
 # `--list` installs nothing and prints one line for each package: its name in Debian and its name in Fedora.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -130,16 +130,19 @@ esac
 # --- npm packages ---------------------------------------------------------------------------------------------------------
 case " $* " in
     *" test "*)
-        parser=${CARGO_TARGET_DIR:-target}/asyncapi
-        # The lock is copied last: with it there, everything is installed.
-        if ! cmp -s tests/asyncapi/package.json "$parser/package.json" || ! cmp -s tests/asyncapi/package-lock.json "$parser/installed.json"; then
-            echo "Installing AsyncAPI's parser into $parser"
-            mkdir -p "$parser"
-            rm -f "$parser/installed.json"
-            cp tests/asyncapi/package.json tests/asyncapi/package-lock.json "$parser/"
-            # No package needs its install script; the only one reports to its author.
-            npm ci --prefix "$parser" --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error
-            cp tests/asyncapi/package-lock.json "$parser/installed.json"
-        fi
+        # AsyncAPI's parser, and a provider of logins by OpenID Connect.
+        for needed in asyncapi oidc; do
+            into=${CARGO_TARGET_DIR:-target}/$needed
+            # The lock is copied last: with it there, everything is installed.
+            if ! cmp -s "tests/$needed/package.json" "$into/package.json" || ! cmp -s "tests/$needed/package-lock.json" "$into/installed.json"; then
+                echo "Installing the npm packages of tests/$needed into $into"
+                mkdir -p "$into"
+                rm -f "$into/installed.json"
+                cp "tests/$needed/package.json" "tests/$needed/package-lock.json" "$into/"
+                # No package needs its install script; the only one reports to its author.
+                npm ci --prefix "$into" --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error
+                cp "tests/$needed/package-lock.json" "$into/installed.json"
+            fi
+        done
         ;;
 esac

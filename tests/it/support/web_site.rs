@@ -9,7 +9,7 @@ use koschei::log::{AnyLog, Commit, EventLog};
 use koschei::model::{Seq, Timestamp};
 use koschei::telemetry::Metrics;
 use koschei::telemetry::probe::Readiness;
-use koschei::web::{Follower, KojiLinks, Serving, Site};
+use koschei::web::{Follower, KojiLinks, People, Serving, Site};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
@@ -37,12 +37,28 @@ pub(crate) struct Answer {
 impl Pages {
     /// Starts the server without following a log.
     pub(crate) async fn idle(log: &AnyLog) -> Self {
+        Self::starting(log, |_| People::default()).await
+    }
+
+    /// Serves the end of a log to people who can log in. `people` gets the address.
+    pub(crate) async fn to_people(log: &AnyLog, people: impl FnOnce(SocketAddr) -> People) -> Self {
+        let mut pages = Self::starting(log, people).await;
+        pages.follow(log, None);
+        pages.follower.caught_up().await;
+        pages
+    }
+
+    async fn starting(log: &AnyLog, people: impl FnOnce(SocketAddr) -> People) -> Self {
         let (metrics, readiness, stop) = (Metrics::new(), Readiness::default(), CancellationToken::new());
         let follower = Follower::new(metrics.clone());
         let mut koji = KojiLinks::default();
         koji.set(None, KOJI).unwrap();
         let site = Site::new(log.clone(), follower.clone(), metrics.clone(), koji);
-        let at = "127.0.0.1:0".parse().unwrap();
+        // The address is free: a provider of logins must know it before anything listens there.
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let at = free.local_addr().unwrap();
+        drop(free);
+        let site = site.with_people(people(at));
         let serving = koschei::web::serve(at, site, readiness.clone(), Limits::default(), stop.clone()).await.unwrap();
         let address = serving.address;
         Self { follower, metrics, readiness, address, stop, serving, following: None }

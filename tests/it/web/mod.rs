@@ -8,6 +8,7 @@ mod event_stream;
 pub(crate) mod follower;
 mod kept;
 pub(crate) mod pages;
+mod people;
 pub(crate) mod prometheus;
 pub(crate) mod requests;
 pub(crate) mod systemd;
