@@ -131,7 +131,11 @@ pub(crate) const ROOMS: [(&str, &str, &[&str]); 26] = [
         "what is asked of a whole log: audit, what broke, which update broke it",
         &["model", "event", "fold", "decide", "announce", "resolve", "log", "buildroot"],
     ),
-    ("web", "pages over a log", &["model", "event", "fold", "decide", "view", "base", "telemetry", "log", "operator"]),
+    (
+        "web",
+        "pages and an API over a log; who asks, and what they may do",
+        &["model", "event", "fold", "decide", "view", "base", "config", "telemetry", "log", "operator"],
+    ),
     (
         "cli",
         "the verbs; starts `service` and `web`",

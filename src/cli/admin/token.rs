@@ -14,7 +14,7 @@ use crate::log::credentials::Scope;
 use crate::log::{Credential, CredentialKind, Credentials as _, EventLog as _};
 
 /// Longest life of a token, in days.
-const DAYS_MAX: u16 = 366;
+const DAYS_MAX: i64 = 366;
 /// Longest name of a person or team, in bytes.
 const NAME_BYTES_MAX: usize = 200;
 
@@ -46,7 +46,7 @@ struct MakeArgs {
     #[arg(long, value_name = "SCOPE", default_value = "admin", value_parser = ["read", "write", "admin"])]
     scope: String,
     /// Days until it ends
-    #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..=i64::from(DAYS_MAX)))]
+    #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..=DAYS_MAX))]
     days: u16,
     /// What it is for
     #[arg(long, value_name = "TEXT", default_value = "")]

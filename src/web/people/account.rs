@@ -100,7 +100,8 @@ fn body(site: &Site, person: &Person, all: &[Credential], new: Option<&str>) -> 
                 label { "Days " input type="number" name="days" min="1" max=(TOKEN_DAYS_MAX) value="30"; } " "
                 button { "Make" }
             }
-            p { code { "read" } " reads. " code { "write" } " also changes packages, as far as you may. " code { "admin" }
+            p { code { "read" } " reads. " code { "write" } " also changes packages, as far as you may. "
+                code { "admin" }
                 " also does everything else that you may. Send it as " code { "Authorization: Bearer TOKEN" } "." }
         }
     }

@@ -85,7 +85,11 @@ pub(super) async fn page(
             p { "Reading needs no login." }
             @if !site.people.opens() { p { "Nobody can log in here: these pages only show a log." } }
             @if provider {
-                p { a href=(links::with_query("/login/start", &[("next", &next)])) { "Log in with the provider of this site" } }
+                p {
+                    a href=(links::with_query("/login/start", &[("next", &next)])) {
+                        "Log in with the provider of this site"
+                    }
+                }
             }
             @if proxy { p { "A proxy in front of this site logs people in. It has its own page for that." } }
             @if site.people.opens() {

@@ -22,6 +22,7 @@ use axum::routing::{MethodRouter, get, post};
 use super::{Site, timed};
 use crate::base::clock;
 use crate::log::{AnyLog, Credentials as _};
+use crate::model::causes::with_causes;
 pub use oidc::{Oidc, ProviderError};
 pub use settings::{LoginSettings, Proxy};
 pub(super) use who::known;
@@ -101,8 +102,8 @@ pub(super) fn router(site: &Site) -> Router<Site> {
 pub async fn sweep(log: AnyLog, stop: tokio_util::sync::CancellationToken) {
     while !stop.is_cancelled() {
         if let Err(error) = log.drop_ended(clock::now()).await {
-            let error = crate::model::causes::with_causes(&error);
-            tracing::warn!(%error, "sessions and tokens that have ended could not be deleted; tried again in an hour");
+            tracing::warn!(error = %with_causes(&error), "sessions and tokens that have ended could not be deleted; \
+                tried again in an hour");
         }
         tokio::select! {
             () = stop.cancelled() => {}

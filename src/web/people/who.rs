@@ -17,6 +17,7 @@ use crate::base::clock;
 use crate::base::listen::Peer;
 use crate::base::secret;
 use crate::log::{Credential, CredentialKind, Credentials as _};
+use crate::model::causes::with_causes;
 
 /// Name of the cookie with a session's secret.
 pub(super) const COOKIE: &str = "koschei_session";
@@ -116,8 +117,7 @@ async fn by_credential(site: &Site, kind: CredentialKind, text: &str) -> Identit
         Ok(Some(found)) => Identity::Person(Arc::new(person(site, found, text))),
         Ok(None) => Identity::Unknown,
         Err(error) => {
-            let error = crate::model::causes::with_causes(&error);
-            tracing::warn!(%error, "who asks could not be found out, so it counts as nobody");
+            tracing::warn!(error = %with_causes(&error), "who asks could not be found out, so it counts as nobody");
             Identity::Unknown
         }
     }

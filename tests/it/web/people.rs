@@ -48,7 +48,8 @@ impl Browser {
         let cookies = if cookies.is_empty() { String::new() } else { format!("Cookie: {}\r\n", cookies.join("; ")) };
         let kind = if method == "POST" { "Content-Type: application/x-www-form-urlencoded\r\n" } else { "" };
         let request = format!(
-            "{method} {path} HTTP/1.1\r\nHost: {at}\r\nConnection: close\r\nContent-Length: {}\r\n{kind}{cookies}{more}\r\n{form}",
+            "{method} {path} HTTP/1.1\r\nHost: {at}\r\nConnection: close\r\nContent-Length: {}\r\n\
+             {kind}{cookies}{more}\r\n{form}",
             form.len()
         );
         let mut stream = TcpStream::connect(at).await.unwrap();

@@ -82,7 +82,8 @@ fn described(o: &Described, moment: &Schema, types: &mut SchemaGenerator) -> Val
     let mut content = Map::new();
     match o.kinds {
         [] => {
-            let whole = json!({ "allOf": [{ "properties": { "as_of": moment }, "required": ["as_of"], "type": "object" }, answer] });
+            let at = json!({ "properties": { "as_of": moment }, "required": ["as_of"], "type": "object" });
+            let whole = json!({ "allOf": [at, answer] });
             content.insert("application/json".to_owned(), json!({ "schema": whole }));
         }
         kinds => content.extend(kinds.iter().map(|kind| ((*kind).to_owned(), json!({ "schema": answer })))),

@@ -113,7 +113,7 @@ type Place = (String, i64, Name, Name);
 pub(super) struct Packages;
 
 impl Operation for Packages {
-    const ID: &'static str = "listPackages";
+    const ID: &'static str = "findPackages";
     const ADDRESS: &'static str = "/api/v2/packages";
     const TOPIC: Topic = Topic::Packages;
     const SUMMARY: &'static str = "Packages, page by page";

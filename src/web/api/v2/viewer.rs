@@ -33,7 +33,8 @@ fn body(document: &Value) -> Markup {
             "Version " (VERSION) ". For programs: " a href="/api/v2/openapi.json" { "/api/v2/openapi.json" }
             " (OpenAPI 3.1)."
         }
-        @for paragraph in document["info"]["description"].as_str().unwrap_or_default().split("\n\n") { p { (paragraph) } }
+        @let about = document["info"]["description"].as_str().unwrap_or_default();
+        @for paragraph in about.split("\n\n") { p { (paragraph) } }
         @for topic in Topic::ALL {
             h2 { (topic.as_str()) }
             @for o in OPERATIONS.iter().filter(|o| o.topic == topic) { (operation(o, document)) }
@@ -44,7 +45,8 @@ fn body(document: &Value) -> Markup {
             dt #bad-request { "bad-request" } dd { "The request is not understood; it says what is valid." }
             dt #forbidden { "forbidden" } dd { "You may not do that; it says who may." }
             dt #not-found { "not-found" } dd { "The thing does not exist." }
-            dt #unavailable { "unavailable" } dd { "There is no answer now; the header Retry-After says when to ask again." }
+            dt #unavailable { "unavailable" }
+            dd { "There is no answer now; the header Retry-After says when to ask again." }
             dt #broken { "broken" } dd { "A fault of the service; its journal has the details." }
         }
         h2 { "Types" }
