@@ -177,4 +177,31 @@ mod tests {
         let small = said(Some(&person(true, token(&[Scope::Read]))));
         assert!(small.ends_with("; the token lacks the scope `write`"), "{small}");
     }
+
+    /// Whoever may not give a command leaves nothing in the inbox.
+    #[tokio::test]
+    async fn what_is_not_permitted_leaves_no_trace() {
+        use std::sync::Arc;
+
+        use crate::log::{EventLog as _, Options, open};
+        use crate::operator::SOURCE;
+        use crate::telemetry::Metrics;
+        use crate::web::{Follower, KojiLinks};
+
+        let dir = tempfile::tempdir().unwrap();
+        let log = open(dir.path().join("log.db").to_str().unwrap(), &Options::default()).await.unwrap();
+        let site = Site::new(log.clone(), Follower::new(Metrics::new()), Metrics::new(), KojiLinks::default());
+        let small = person(true, token(&[Scope::Read]));
+        for who in
+            [Identity::Unknown, Identity::Person(Arc::new(small)), Identity::Person(Arc::new(person(false, session())))]
+        {
+            for event in events() {
+                let said = say(&site, &who, vec![event.clone()]).await;
+                assert!(matches!(said, Err(Refusal::Forbidden(_))), "{}: {said:?}", event.kind());
+            }
+        }
+        let (waiting, _) = log.pending_of(SOURCE, None, 10).await.unwrap();
+        assert!(waiting.is_empty() && log.head().await.unwrap().seq.is_none(), "{waiting:?}");
+        log.close().await;
+    }
 }
