@@ -52,8 +52,8 @@ pub(super) struct Answering {
 /// A repository and the newest build of each package in it.
 type Listed = (StoredRepo, Arc<BTreeMap<Name, Nvr>>);
 
-/// Repositories that follow one another: hub, tag, architecture.
-type Series = (Hub, Name, Name);
+/// Resolutions that follow one another: collection, architecture.
+type Series = (Name, Name);
 
 impl ArchiveResolver {
     /// Makes a resolver in `mode` that uses up to `threads` threads.
@@ -203,7 +203,7 @@ impl ArchiveResolver {
         }
         let universe = Universe::load(Arc::new(content), of_packages(unit.arch)).map_err(unreadable)?;
         let universe = universe.with_weak_deps(unit.options.weak_deps);
-        let series = (unit.hub.clone(), unit.tag.into(), unit.arch.into());
+        let series = (unit.collection.into(), unit.arch.into());
         Ok(Loaded {
             repo: unit.repo,
             arch: unit.arch.into(),
@@ -396,3 +396,7 @@ fn inputs(metadata: &str, group: &[Member], sources: &[SourcePackage], mode: Mod
     }
     hasher.finalize().to_hex().to_string()
 }
+
+#[cfg(test)]
+#[path = "archive_resolver/series_tests.rs"]
+mod series_tests;

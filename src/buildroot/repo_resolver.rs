@@ -28,6 +28,9 @@ pub struct RepoLayout {
 /// One unit of resolution: a repository on an architecture.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Unit<'a> {
+    /// The collection. What a resolver keeps of a resolution is for the next one of the same
+    /// collection: others on the same tag may have another group and other packages.
+    pub collection: &'a str,
     /// The hub.
     pub hub: &'a Hub,
     /// The build tag.

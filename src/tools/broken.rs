@@ -331,8 +331,10 @@ impl Teller<'_, '_> {
                 OwnSources::these(packages.iter().filter_map(of))
             });
             let (hub, tag, arch, group) = (&lost.hub, &lost.tag, &lost.arch, &lost.group);
-            let unit = Unit { hub, tag, repo: lost.repo, arch, group, own: &own[1], options: lost.options[1] };
-            let resolved = Unit { repo: before, own: &own[0], options: lost.options[0], ..unit.clone() };
+            let (own_then, own) = (&own[0], &own[1]);
+            let options = lost.options[1];
+            let unit = Unit { collection: &collection, hub, tag, repo: lost.repo, arch, group, own, options };
+            let resolved = Unit { repo: before, own: own_then, options: lost.options[0], ..unit.clone() };
             match explain(&[resolved, unit], &packages) {
                 Ok(found) => found.into_iter().for_each(|(package, causes)| {
                     if let Some(first) = causes.into_iter().next() {

@@ -255,6 +255,7 @@ impl Writer {
         let own = self.own_sources(index, next.ready.repo_id);
         let settings = &self.state.collections[index].settings;
         let unit = Unit {
+            collection: &next.collection,
             hub: &next.ready.hub,
             tag: &next.ready.tag,
             repo: next.ready.repo_id,

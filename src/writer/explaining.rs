@@ -141,10 +141,11 @@ impl Writer {
         packages: &[Name],
     ) -> Result<Found, CannotResolve> {
         let own: Vec<OwnSources> = repos.iter().map(|repo| self.own_sources(index, *repo)).collect();
-        let options = *self.settings.resolve_options.of(&self.collection_name(index));
+        let collection = &self.collection_name(index);
+        let options = *self.settings.resolve_options.of(collection);
         let group = &self.state.collections[index].settings.build_group;
-        let unit =
-            |(repo, own): (&RepoId, _)| Unit { hub: &r.hub, tag: &r.tag, repo: *repo, arch, group, own, options };
+        let (hub, tag) = (&r.hub, &r.tag);
+        let unit = |(repo, own): (&RepoId, _)| Unit { collection, hub, tag, repo: *repo, arch, group, own, options };
         let units: Vec<Unit<'_>> = repos.iter().zip(&own).map(unit).collect();
         self.resolver.causes(&units, packages)
     }

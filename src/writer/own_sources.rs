@@ -125,8 +125,9 @@ impl Writer {
         let own = self.own_sources(index, repo);
         let Some(seen) = self.state.as_ready(&settings.hub, repo) else { return Ok(()) };
         let (hub, tag, group) = (&settings.hub, &seen.tag, &settings.build_group);
-        let options = *self.settings.resolve_options.of(&self.collection_name(index));
-        let unit = Unit { hub, tag, repo, arch, group, own: &own, options };
+        let collection = &self.collection_name(index);
+        let options = *self.settings.resolve_options.of(collection);
+        let unit = Unit { collection, hub, tag, repo, arch, group, own: &own, options };
         let Some(answer) = self.resolve_units(&[unit]).pop() else { return Ok(()) };
         match answer {
             Ok(Resolved { verdicts: unit, examiner }) if unit.group_problems.is_empty() => {

@@ -53,6 +53,7 @@ impl Writer {
         let (own, options) = (&own, *self.settings.resolve_options.of(&name));
         if arches.is_empty() {
             let reason = match self.resolver.resolve(&Unit {
+                collection: &name,
                 hub: &r.hub,
                 tag: &r.tag,
                 repo: r.repo_id,
@@ -69,7 +70,8 @@ impl Writer {
         }
         let mut resolved = false;
         let group = &settings.build_group;
-        let unit = |arch| Unit { hub: &r.hub, tag: &r.tag, repo: r.repo_id, arch, group, own, options };
+        let (collection, hub, tag, repo) = (&name, &r.hub, &r.tag, r.repo_id);
+        let unit = |arch| Unit { collection, hub, tag, repo, arch, group, own, options };
         let units: Vec<Unit<'_>> = arches.iter().map(|arch| unit(arch.as_str())).collect();
         if newest {
             self.drop_examiners(&name, r.repo_id);

@@ -21,7 +21,7 @@ const TEXTS_PER_THREAD_MIN: usize = 100;
 pub(super) struct First<'p> {
     /// The place of each source package among the answers. `None` if it is not resolved.
     asked: Vec<Option<usize>>,
-    answers: Answers<'p>,
+    pub(super) answers: Answers<'p>,
 }
 
 /// What libsolv says about the answers chosen for it.

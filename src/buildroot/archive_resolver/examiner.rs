@@ -17,7 +17,7 @@ use super::{ArchiveResolver, without_place};
 use crate::buildroot::repo_resolver::{CannotResolve, Checked, Examiner, OwnSources, Question, Resolved, Said, Unit};
 use crate::buildroot::verdicts::UnitVerdicts;
 use crate::model::causes::with_causes;
-use crate::model::{Hub, RepoId};
+use crate::model::{Hub, Name, RepoId};
 use crate::resolve::ResolveOptions;
 
 /// Priority of a thread that answers questions ([`give_way`]): nice(1) calls 19 the lowest.
@@ -60,6 +60,7 @@ fn failed() -> CannotResolve {
 
 /// A unit that outlives the question.
 struct OwnedUnit {
+    collection: Name,
     hub: Hub,
     tag: String,
     repo: RepoId,
@@ -72,6 +73,7 @@ struct OwnedUnit {
 impl OwnedUnit {
     fn of(unit: &Unit<'_>) -> Self {
         Self {
+            collection: unit.collection.into(),
             hub: unit.hub.clone(),
             tag: unit.tag.to_owned(),
             repo: unit.repo,
@@ -83,8 +85,8 @@ impl OwnedUnit {
     }
 
     fn unit(&self) -> Unit<'_> {
-        let Self { hub, tag, repo, arch, group, own, options } = self;
-        Unit { hub, tag, repo: *repo, arch, group, own, options: *options }
+        let Self { collection, hub, tag, repo, arch, group, own, options } = self;
+        Unit { collection, hub, tag, repo: *repo, arch, group, own, options: *options }
     }
 }
 

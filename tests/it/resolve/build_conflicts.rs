@@ -127,7 +127,7 @@ fn of_an_archive() {
         let resolver = ArchiveResolver::new(archive, mode, 1).with_build_conflicts(heeded);
         let own = OwnSources::default();
         let (tag, repo, options) = ("build", RepoId(1), ResolveOptions::default());
-        let unit = Unit { hub: &hub, tag, repo, arch: "x86_64", group: "build", own: &own, options };
+        let unit = Unit { collection: "c", hub: &hub, tag, repo, arch: "x86_64", group: "build", own: &own, options };
         let kept: Value = serde_json::from_slice(&resolver.resolve(&unit).unwrap().to_bytes()).unwrap();
         (kept["packages"].clone(), kept["inputs"].clone())
     };

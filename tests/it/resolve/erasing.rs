@@ -74,7 +74,7 @@ fn verdicts_that_are_kept() {
     let resolver = ArchiveResolver::new(Archive::open(dir.path(), hub.clone()).unwrap(), Mode::Two, 1);
     let own = OwnSources::default();
     let (tag, repo, options) = ("build", RepoId(1), ResolveOptions::default());
-    let unit = Unit { hub: &hub, tag, repo, arch: "x86_64", group: "build", own: &own, options };
+    let unit = Unit { collection: "c", hub: &hub, tag, repo, arch: "x86_64", group: "build", own: &own, options };
     let bytes = resolver.resolve(&unit).unwrap().to_bytes();
     let read = |bytes: &[u8]| match Stored::from_bytes(bytes).unwrap() {
         Stored::Whole(unit) => Closures::new(*unit),

@@ -48,6 +48,7 @@ fn verdicts_first_and_the_rest_later_are_the_whole() {
             let tag = "f99-build";
             let arches = resolver.repo(&hub, tag, repo).arches.unwrap_or_default();
             let unit = |arch| Unit {
+                collection: "f99",
                 hub: &hub,
                 tag,
                 repo,
@@ -127,6 +128,7 @@ fn an_examiner_does_not_hold_the_store() {
     let repo = StoredRepo { dir, create_event: None, arches: vec!["x86_64".into()] };
     let resolver = ArchiveResolver::new(Watched { repo, _used: Arc::clone(&used) }, Mode::Two, 2);
     let unit = Unit {
+        collection: "f99",
         hub: &hub,
         tag: "f99-build",
         repo: RepoId(10),
@@ -156,6 +158,7 @@ fn what_is_not_there_fails_for_each_unit() {
     let resolver = ArchiveResolver::new(Archive::open(&dir, hub.clone()).unwrap(), Mode::Two, 2);
     let own = OwnSources::default();
     let unit = |arch| Unit {
+        collection: "f99",
         hub: &hub,
         tag: "f99-build",
         repo: RepoId(999),

@@ -32,7 +32,16 @@ async fn d18_sources_that_are_learnt_later() {
     let resolver = ArchiveResolver::new(archive, Mode::Two, 1);
     let own = &OwnSources::default();
     let options = ResolveOptions::default();
-    let unit = Unit { hub: &hub, tag: "t-build", repo: repo.id, arch: "x86_64", group: "build", own, options };
+    let unit = Unit {
+        collection: "t",
+        hub: &hub,
+        tag: "t-build",
+        repo: repo.id,
+        arch: "x86_64",
+        group: "build",
+        own,
+        options,
+    };
     assert_eq!(resolver.resolve(&unit).unwrap().counts(), [0, 0, 0, 1]);
     let nvr = Nvr::parse("base-1-1").unwrap();
     let none: [(&str, &str, u64); 0] = [];
@@ -154,7 +163,7 @@ async fn verdicts_from_the_cache_are_those_of_the_archive(#[case] recording: &st
             mirror.ensure_filelists(&repo, requirements).await.unwrap();
             for arch in &repo.arches {
                 let (own, options) = (&OwnSources::default(), ResolveOptions::default());
-                let unit = Unit { hub: &hub, tag: &tag, repo: id, arch, group: "build", own, options };
+                let unit = Unit { collection: "t", hub: &hub, tag: &tag, repo: id, arch, group: "build", own, options };
                 let (found, expected) = (cached.resolve(&unit), recorded.resolve(&unit));
                 let digest = |v: UnitVerdicts| blake3::hash(&v.to_bytes()).to_hex();
                 if let Ok(found) = &found {
@@ -234,7 +243,16 @@ async fn modules_come_along() {
     let group = |options: ResolveOptions| {
         let resolver = ArchiveResolver::new(Archive::open(&w.cache(), hub.clone()).unwrap(), Mode::Two, 1);
         let own = &OwnSources::default();
-        let unit = Unit { hub: &hub, tag: "t-build", repo: repo.id, arch: "x86_64", group: "build", own, options };
+        let unit = Unit {
+            collection: "t",
+            hub: &hub,
+            tag: "t-build",
+            repo: repo.id,
+            arch: "x86_64",
+            group: "build",
+            own,
+            options,
+        };
         resolver.resolve(&unit).unwrap().packages
     };
     assert_eq!(group(ResolveOptions::default()), ["base-0:1-1.noarch"]);
