@@ -2,9 +2,10 @@
 
 use super::Writer;
 use super::examining::present_problem;
+use crate::base::clock::Stopwatch;
 use crate::base::stage::stage;
 use crate::buildroot::generations::Bases;
-use crate::buildroot::repo_resolver::{CannotResolve, Examiner, Resolved, Unit};
+use crate::buildroot::repo_resolver::{CannotResolve, Examiner, OwnSources, Resolved, Unit};
 use crate::buildroot::stored::Kept;
 use crate::buildroot::unchanged::Unchanged;
 use crate::buildroot::verdicts::{SourceResult, SourceVerdict, UnitVerdicts};
@@ -16,6 +17,34 @@ use crate::fold::sources::InRepo;
 use crate::fold::{ArchVerdict, Package};
 use crate::log::{Attachment, LogError};
 use crate::model::{BuildrootState, Name, RepoId, Seq};
+use crate::resolve::ResolveOptions;
+
+/// Answers to units, in their order.
+type Answers = Vec<Result<Resolved, CannotResolve>>;
+
+/// What is to be resolved of a repository for a collection: a unit for each architecture.
+#[derive(Clone)]
+struct Due {
+    index: usize,
+    collection: Name,
+    group: Name,
+    own: OwnSources,
+    options: ResolveOptions,
+    arches: Vec<Name>,
+    /// No newer repository of the collection is known.
+    newest: bool,
+}
+
+impl Due {
+    fn unit<'a>(&'a self, r: &'a RepoReady, arch: &'a str) -> Unit<'a> {
+        let Self { collection, group, own, options, .. } = self;
+        Unit { collection, hub: &r.hub, tag: &r.tag, repo: r.repo_id, arch, group, own, options: *options }
+    }
+
+    fn units<'a>(&'a self, r: &'a RepoReady) -> impl Iterator<Item = Unit<'a>> {
+        self.arches.iter().map(|arch| self.unit(r, arch))
+    }
+}
 
 impl Writer {
     /// Resolves a repository for every collection that has not resolved a newer one. Returns `true`
@@ -24,75 +53,89 @@ impl Writer {
     /// A repository may become ready after a newer one whose content was not available. It is still
     /// better than the one before it, so it is resolved. The verdicts thus do not depend on the
     /// order of messages.
+    ///
+    /// The units of all these collections are resolved at once. What follows from them is appended
+    /// collection by collection.
     pub(crate) async fn resolve(&mut self, r: &RepoReady, cause: Seq) -> Result<bool, LogError> {
+        let due: Vec<Due> = (0..self.state.collections.len()).filter_map(|index| self.due(index, r)).collect();
+        for due in due.iter().filter(|due| due.newest) {
+            self.drop_examiners(&due.collection, r.repo_id);
+        }
+        let watch = Stopwatch::start();
+        let units: Vec<Unit<'_>> = due.iter().flat_map(|due| due.units(r)).collect();
+        let mut answers = self.resolve_units(&units).into_iter();
         let mut resolved = false;
-        for index in 0..self.state.collections.len() {
-            let c = &self.state.collections[index];
-            let ours = c.settings.hub == r.hub && c.settings.build_tag == r.tag;
-            if ours {
-                resolved |= self.resolve_collection(index, r, cause).await?;
+        for (place, due) in due.iter().enumerate() {
+            let mut told: Answers = answers.by_ref().take(due.arches.len()).collect();
+            // A promotion that was found for a collection may change the sources of the next one.
+            let now = (place > 0).then(|| self.own_sources(due.index, r.repo_id)).filter(|now| *now != due.own);
+            let changed = now.map(|own| Due { own, ..due.clone() });
+            let due = changed.as_ref().unwrap_or(due);
+            if changed.is_some() {
+                told = self.resolve_units(&due.units(r).collect::<Vec<_>>());
             }
+            resolved |= self.resolved(due, told, (r, &watch), cause).await?;
         }
         Ok(resolved)
     }
 
-    async fn resolve_collection(&mut self, index: usize, r: &RepoReady, cause: Seq) -> Result<bool, LogError> {
+    /// Returns what is to be resolved of a repository for a collection, if it counts for it.
+    fn due(&mut self, index: usize, r: &RepoReady) -> Option<Due> {
         let (name, c) = self.state.collections.get_index(index).expect("index is in range");
-        let (name, settings) = (name.clone(), c.settings.clone());
+        if (&c.settings.hub, &c.settings.build_tag) != (&r.hub, &r.tag) {
+            return None;
+        }
+        let (collection, group) = (name.clone(), c.settings.build_group.clone());
         let mut arches: Vec<Name> = self.state.hubs[&r.hub].repos[&r.repo_id].arches.clone().unwrap_or_default();
-        arches.retain(|a| crate::fold::arch::collection_allows(&settings.arches, a));
+        arches.retain(|a| crate::fold::arch::collection_allows(&c.settings.arches, a));
         arches.sort();
         let newest = c.newest_repo == Some(r.repo_id);
         if !newest {
             arches.retain(|a| self.is_news(index, a, r.repo_id));
         }
         if arches.is_empty() && !newest {
-            return Ok(false);
+            return None;
         }
         let own = self.own_sources(index, r.repo_id);
-        let (own, options) = (&own, *self.settings.resolve_options.of(&name));
-        if arches.is_empty() {
-            let reason = match self.resolver.resolve(&Unit {
-                collection: &name,
-                hub: &r.hub,
-                tag: &r.tag,
-                repo: r.repo_id,
-                arch: "",
-                group: &settings.build_group,
-                own,
-                options,
-            }) {
+        let options = *self.settings.resolve_options.of(&collection);
+        Some(Due { index, collection, group, own, options, arches, newest })
+    }
+
+    /// Appends what was found out about a collection's units. Returns `true` if a verdict may have
+    /// changed.
+    async fn resolved(
+        &mut self,
+        due: &Due,
+        answers: Answers,
+        (r, watch): (&RepoReady, &Stopwatch),
+        cause: Seq,
+    ) -> Result<bool, LogError> {
+        let (index, name) = (due.index, &due.collection);
+        if due.arches.is_empty() {
+            let reason = match self.resolver.resolve(&due.unit(r, "")) {
                 Err(not_seen) => not_seen.to_string(),
                 Ok(_) => "the repository has no architecture this collection builds for".to_owned(),
             };
-            self.not_resolved(&name, r, None, reason, cause);
+            self.not_resolved(name, r, None, reason, cause);
             return Ok(false);
         }
         let mut resolved = false;
-        let group = &settings.build_group;
-        let (collection, hub, tag, repo) = (&name, &r.hub, &r.tag, r.repo_id);
-        let unit = |arch| Unit { collection, hub, tag, repo, arch, group, own, options };
-        let units: Vec<Unit<'_>> = arches.iter().map(|arch| unit(arch.as_str())).collect();
-        if newest {
-            self.drop_examiners(&name, r.repo_id);
-        }
-        let watch = crate::base::clock::Stopwatch::start();
-        for (arch, answer) in arches.iter().zip(self.resolve_units(&units)) {
+        for (arch, answer) in due.arches.iter().zip(answers) {
             match answer {
-                Err(_) if !newest => {}
-                Err(not_seen) => self.not_resolved(&name, r, Some(arch.clone()), not_seen.to_string(), cause),
+                Err(_) if !due.newest => {}
+                Err(not_seen) => self.not_resolved(name, r, Some(arch.clone()), not_seen.to_string(), cause),
                 Ok(Resolved { verdicts, examiner }) => {
                     self.not_resolved.remove(&(name.clone(), Some(arch.clone())));
-                    self.metrics.resolved(&name, arch, verdicts.counts(), watch.seconds());
+                    self.metrics.resolved(name, arch, verdicts.counts(), watch.seconds());
                     let solvers = &verdicts.solvers;
-                    self.metrics.passed_over(&name, arch, &solvers.passed_over);
+                    self.metrics.passed_over(name, arch, &solvers.passed_over);
                     self.metrics.solved(solvers.native, &solvers.handed_over);
                     self.metrics.checked(solvers.checked, solvers.mismatches.len());
                     resolved = true;
                     stage!("resolved", repo = r.repo_id, arch = arch);
-                    if self.group(&name, r, &verdicts, cause) {
+                    if self.group(name, r, &verdicts, cause) {
                         self.verdicts_first(index, (r, arch), (verdicts, examiner), cause).await?;
-                        self.promotions(index, arch, own, cause);
+                        self.promotions(index, arch, &due.own, cause);
                         stage!("compared", repo = r.repo_id, arch = arch);
                     } else {
                         // Without a build group there are no commands that would have to wait.
@@ -105,8 +148,8 @@ impl Writer {
         Ok(resolved)
     }
 
-    /// Resolves units of one collection. With a hub, problem texts and the check follow.
-    pub(crate) fn resolve_units(&self, units: &[Unit<'_>]) -> Vec<Result<Resolved, CannotResolve>> {
+    /// Resolves units of one hub. With a hub, problem texts and the check follow.
+    pub(crate) fn resolve_units(&self, units: &[Unit<'_>]) -> Answers {
         if self.examines_later() {
             return self.resolver.resolve_first(units);
         }

@@ -18,6 +18,7 @@ pub(crate) mod examined;
 pub(crate) mod fault_cases;
 pub(crate) mod held;
 mod measured;
+mod one_tag;
 pub(crate) mod own_sources;
 pub(crate) mod secondary;
 pub(crate) mod suspects;

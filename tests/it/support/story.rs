@@ -77,7 +77,12 @@ impl World {
 
     /// Makes a world whose writer decides before libsolv says everything, as with a hub.
     pub(crate) fn examining() -> Self {
-        let mut world = Self::new();
+        Self::examining_with(&[("f99", settings("f99"))])
+    }
+
+    /// Like [`World::examining`], with these collections.
+    pub(crate) fn examining_with(collections: &[(&str, CollectionSettings)]) -> Self {
+        let mut world = Self::with(Policy::default(), collections);
         world.settings.context.source = Source::Hub;
         world.restart();
         world
@@ -91,6 +96,11 @@ impl World {
     /// Sets whether libsolv still works on what it was asked.
     pub(crate) fn libsolv_works(&self, works: bool) {
         self.resolver.0.lock().unwrap().libsolv_works = works;
+    }
+
+    /// Returns the units that were asked for at once since the last call: collection and architecture.
+    pub(crate) fn asked(&self) -> Vec<Vec<String>> {
+        std::mem::take(&mut self.resolver.0.lock().unwrap().asked)
     }
 
     /// Lets the writer examine at most this many parts.

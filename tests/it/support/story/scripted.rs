@@ -86,6 +86,8 @@ pub(super) struct Scripted {
     pub(super) solver: String,
     /// libsolv still works on what it was asked.
     pub(super) libsolv_works: bool,
+    /// The units that were asked for at once: collection and architecture.
+    pub(super) asked: Vec<Vec<String>>,
 }
 
 /// A resolver that returns what the test has scripted.
@@ -111,6 +113,8 @@ impl RepoResolver for FakeEyes {
     }
 
     fn resolve_first(&self, units: &[Unit<'_>]) -> Vec<Result<Resolved, CannotResolve>> {
+        let asked = units.iter().map(|unit| format!("{} {}", unit.collection, unit.arch)).collect();
+        self.0.lock().unwrap().asked.push(asked);
         let first = |unit: &Unit<'_>| {
             let right = self.resolve(unit)?;
             let mut verdicts = self.told(unit, |s| s.wrong.as_ref().unwrap_or(&s.verdict))?;
