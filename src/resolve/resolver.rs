@@ -176,6 +176,11 @@ impl<'u> Prepared<'u> {
         self.mode
     }
 
+    /// Checks whether libsolv answers everything.
+    pub fn leaves_all_to_libsolv(&self) -> bool {
+        self.solvers == Solvers::Libsolv || self.solvers == Solvers::Both && self.universe.has_weak_deps()
+    }
+
     /// Returns the members of the group that exist.
     pub(super) fn members(&self) -> &[GroupMember] {
         &self.members
@@ -279,6 +284,13 @@ impl Resolver<'_> {
         self.resolve_by(&build.requires, &kept_out, self.prepared.solvers)
     }
 
+    /// Like [`Resolver::resolve_source`], but returns `None` if that would ask libsolv, for a verdict
+    /// or for texts. libsolv is not loaded for this.
+    pub fn resolve_without_libsolv(&mut self, build: &BuildRequires) -> Option<Resolution> {
+        let kept_out = self.prepared.kept_out(build);
+        self.try_by(&build.requires, &kept_out, self.prepared.solvers, false)
+    }
+
     /// Checks an answer of our own solver with libsolv. Returns `None` if both agree in verdict and
     /// packages. Otherwise returns libsolv's answer, which counts. An answer that libsolv itself
     /// gave is not checked again, so BuildConflicts that matter never come here. Cost: that of
@@ -292,15 +304,31 @@ impl Resolver<'_> {
     }
 
     fn resolve_by(&mut self, build_requires: &[impl AsRef<str>], kept_out: &[PkgId], solvers: Solvers) -> Resolution {
+        self.try_by(build_requires, kept_out, solvers, true).expect("libsolv may be asked")
+    }
+
+    /// Returns `None` if libsolv has to be asked and `may_ask` is not set.
+    fn try_by(
+        &mut self,
+        build_requires: &[impl AsRef<str>],
+        kept_out: &[PkgId],
+        solvers: Solvers,
+        may_ask: bool,
+    ) -> Option<Resolution> {
         let prepared = self.prepared;
         let mut answer = Resolution::default();
         if !prepared.group.ok && prepared.mode == Mode::Two {
             answer.problems = prepared.group.problems.iter().map(|p| format!("build group: {p}")).collect();
-            return answer;
+            return Some(answer);
         }
         let known: Vec<Known> = build_requires.iter().map(|text| self.known(text.as_ref())).collect();
         let wishes = prepared.wishes(build_requires.iter().map(AsRef::as_ref).zip(&known), &mut answer);
-        self.decide(&mut answer, wishes, (build_requires, &known), kept_out, solvers);
+        if self.decide(&mut answer, wishes, solvers, !kept_out.is_empty()) {
+            if !may_ask {
+                return None;
+            }
+            self.decide_by_libsolv(&mut answer, (build_requires, &known), kept_out);
+        }
         if !answer.ok && self.texts {
             self.name_rich(&mut answer, build_requires, &known);
         }
@@ -315,20 +343,14 @@ impl Resolver<'_> {
         {
             answer.true_distances = explainer.distances(build_requires, &answer.closure);
         }
-        answer
+        Some(answer)
     }
 
-    fn decide(
-        &mut self,
-        answer: &mut Resolution,
-        wishes: Vec<&Wish>,
-        asked: (&[impl AsRef<str>], &[Known]),
-        kept_out: &[PkgId],
-        solvers: Solvers,
-    ) {
+    /// Lets our own solver decide. Returns whether libsolv has to be asked.
+    fn decide(&mut self, answer: &mut Resolution, wishes: Vec<&Wish>, solvers: Solvers, has_conflicts: bool) -> bool {
         let failed = !answer.problems.is_empty();
         if failed && !self.texts {
-            return;
+            return false;
         }
         let native = match solvers {
             Solvers::Libsolv => NativeAnswer::Handover(Handover::Wanted),
@@ -336,22 +358,31 @@ impl Resolver<'_> {
             Solvers::Both | Solvers::NativeAlone if self.prepared.universe.has_weak_deps() => {
                 NativeAnswer::Handover(Handover::WeakDeps)
             }
-            Solvers::Both | Solvers::NativeAlone if !kept_out.is_empty() => {
-                NativeAnswer::Handover(Handover::BuildConflicts)
-            }
+            Solvers::Both | Solvers::NativeAlone if has_conflicts => NativeAnswer::Handover(Handover::BuildConflicts),
             Solvers::Both | Solvers::NativeAlone => self.search.solve(wishes),
         };
         match native {
             NativeAnswer::Closure(closure) => {
                 answer.ok = true;
                 answer.closure = closure;
-                return;
+                false
             }
-            NativeAnswer::Unsolvable if !self.texts => return,
-            NativeAnswer::Handover(_) if solvers == Solvers::NativeAlone => return,
-            NativeAnswer::Unsolvable => {}
-            NativeAnswer::Handover(reason) => answer.handover = Some(reason),
+            NativeAnswer::Unsolvable => self.texts,
+            NativeAnswer::Handover(_) if solvers == Solvers::NativeAlone => false,
+            NativeAnswer::Handover(reason) => {
+                answer.handover = Some(reason);
+                true
+            }
         }
+    }
+
+    fn decide_by_libsolv(
+        &mut self,
+        answer: &mut Resolution,
+        asked: (&[impl AsRef<str>], &[Known]),
+        kept_out: &[PkgId],
+    ) {
+        let failed = !answer.problems.is_empty();
         match self.ask_libsolv(asked, kept_out) {
             Ok(_) if failed => {}
             Ok(closure) => {

@@ -19,9 +19,9 @@ pub(super) fn run(args: &ResolveArgs, out: &mut impl Write) -> Result<bool, Reso
     let universe = repos::universe(&args.repo, content, &arch)?;
     let prepared = universe.prepare_with(&group, args.mode.into(), args.solver.into())?;
     let mut all = prepared.group().ok;
+    let mut resolver = prepared.resolver().with_distances().with_true_distances();
     for source in &sources {
         let answer = source.excluded.is_none().then(|| {
-            let mut resolver = prepared.resolver().with_distances().with_true_distances();
             let mut answer = resolver.resolve_source(&source.build);
             answer.problems = source.build.explain(&answer.problems);
             answer

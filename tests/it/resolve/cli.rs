@@ -58,11 +58,16 @@ pub(crate) fn compare_lines(mode: &str, fault: fn(&mut Vec<String>)) {
     }
 }
 
-#[test]
-fn threads_do_not_change_the_output() {
-    let one = run(&format!("{SMALL} --jsonl --distances --threads 1")).unwrap();
-    let four = run(&format!("{SMALL} --jsonl --distances --threads 4")).unwrap();
-    assert!(one == four, "the same bytes");
+/// Several threads leave what libsolv has to say to one of them.
+#[rstest]
+fn threads_do_not_change_the_output(
+    #[values("--jsonl --distances", "--jsonl --digest", "--mode joint", "--jsonl --solver libsolv")] options: &str,
+) {
+    let one = run(&format!("{SMALL} {options} --threads 1")).unwrap();
+    for threads in [2, 3, 8] {
+        let several = run(&format!("{SMALL} {options} --threads {threads}")).unwrap();
+        assert!(one == several, "the same bytes with {threads} threads");
+    }
 }
 
 #[test]
