@@ -29,6 +29,8 @@ mod isolate;
 mod kept_trail;
 mod links;
 mod listing;
+#[cfg(test)]
+mod once_tests;
 mod orders;
 mod pages;
 mod params;

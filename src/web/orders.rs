@@ -98,6 +98,20 @@ impl Listing {
         Self { places, states, counts, orders: Default::default() }
     }
 
+    /// Returns the packages of each name, by name, with their states. Those of a name are in the order
+    /// of their collections.
+    pub(super) fn by_name<'a>(
+        &'a self,
+        state: &'a State,
+    ) -> impl Iterator<Item = impl Iterator<Item = (Entry<'a>, PackageState)>> {
+        let mut from = 0;
+        self.places.sorted.chunk_by(|a, b| a.name == b.name).map(move |same| {
+            let states = &self.states[from..from + same.len()];
+            from += same.len();
+            same.iter().map(|place| place.entry(state)).zip(states.iter().copied())
+        })
+    }
+
     /// Returns the number of packages of a collection in each of [`STATES`]. Zero for an unknown one.
     pub(super) fn counts(&self, state: &State, collection: &str) -> [usize; STATES.len()] {
         let index = state.collections.get_index_of(collection);

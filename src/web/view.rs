@@ -68,6 +68,9 @@ struct Derived {
 pub(super) struct Made {
     pub(super) queues: std::sync::atomic::AtomicU32,
     pub(super) listings: std::sync::atomic::AtomicU32,
+    pub(super) causes: std::sync::atomic::AtomicU32,
+    /// Collections whose failed builds were judged.
+    pub(super) judged: std::sync::atomic::AtomicU32,
 }
 
 impl View {
@@ -101,7 +104,11 @@ impl View {
 
     /// Returns the open causes of this state, made once for all pages.
     pub(super) fn causes(&self) -> &[OpenCause] {
-        self.derived.causes.get_or_init(|| open_causes(&self.state))
+        self.derived.causes.get_or_init(|| {
+            #[cfg(test)]
+            self.made.causes.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            open_causes(&self.state)
+        })
     }
 
     /// Returns the failed builds of a collection since the last good ones, with their suspects. They
@@ -112,6 +119,8 @@ impl View {
         if let Some((_, failed)) = judged.failed.get(name).filter(|(of, _)| *of == mark) {
             return failed.clone();
         }
+        #[cfg(test)]
+        self.made.judged.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let elsewhere = Elsewhere::in_state(name, &self.state, &mut judged.said);
         let failed = Arc::new(since_good(name, &c.history, &elsewhere));
         judged.failed.insert(name.clone(), (mark, failed.clone()));

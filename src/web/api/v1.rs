@@ -94,18 +94,16 @@ fn listed<'a>(view: &'a View, wanted: &Wanted) -> Result<Vec<PackageV1<'a>>, Ref
         collection(state, name)?;
     }
     let fits = |list: &[String], name: &str| list.is_empty() || list.iter().any(|wanted| wanted == name);
-    let mut found = Vec::new();
-    for (name, c) in state.collections.iter().filter(|(name, _)| fits(&wanted.collections, name)) {
-        let packages = c.packages.iter().filter(|(package, _)| fits(&wanted.names, package));
-        found.extend(packages.map(|(package, p)| PackageV1 {
-            name: package,
-            collection: name,
-            state: p.state(c.settings.track_all),
-            last_complete_build: p.complete().next().and_then(|e| build(state, c, p, e)),
-        }));
-    }
-    found.sort_unstable_by_key(|p| (p.name, p.collection));
-    Ok(found)
+    let all = view.listing().by_name(state).flatten();
+    let found =
+        all.filter(|(((name, _), (package, _)), _)| fits(&wanted.collections, name) && fits(&wanted.names, package));
+    let told = found.map(|(((name, c), (package, p)), is)| PackageV1 {
+        name: package,
+        collection: name,
+        state: is,
+        last_complete_build: p.complete().next().and_then(|e| build(state, c, p, e)),
+    });
+    Ok(told.collect())
 }
 
 /// `GET /api/v1/collections/diff/A/B`: packages that are in both and have different states.
@@ -117,24 +115,24 @@ pub(in crate::web) async fn diff(
     asked.json = true;
     reply(&site, &asked, async {
         let Path((one, other)) = path?;
-        site.look(move |view| Ok((AsOf::of(view), Content::json(&differing(&view.state, &one, &other)?)))).await
+        site.look(move |view| Ok((AsOf::of(view), Content::json(&differing(view, &one, &other)?)))).await
     })
     .await
 }
 
-fn differing<'a>(state: &'a State, one: &'a str, other: &'a str) -> Result<Vec<Differing<'a>>, Refusal> {
-    let (a, b) = (collection(state, one)?, collection(state, other)?);
-    let of = |c: &Collection, p: &Package| p.state(c.settings.track_all);
-    let mut found: Vec<Differing<'a>> = Vec::new();
-    for (name, p) in &a.packages {
-        let Some(q) = b.packages.get(name) else { continue };
-        let states = (of(a, p), of(b, q));
-        if states.0 != states.1 {
-            found.push(Differing { name, state: BTreeMap::from([(one, states.0), (other, states.1)]) });
+fn differing<'a>(view: &'a View, one: &'a str, other: &'a str) -> Result<Vec<Differing<'a>>, Refusal> {
+    collection(&view.state, one)?;
+    collection(&view.state, other)?;
+    let told = view.listing().by_name(&view.state).filter_map(|same| {
+        let mut found = Differing { name: "", state: BTreeMap::new() };
+        for (((collection, _), (package, _)), is) in same.filter(|(((c, _), _), _)| **c == one || **c == other) {
+            found.name = package;
+            found.state.insert(collection, is);
         }
-    }
-    found.sort_unstable_by_key(|d| d.name);
-    Ok(found)
+        let mut states = found.state.values();
+        (states.next()? != states.next()?).then_some(found)
+    });
+    Ok(told.collect())
 }
 
 fn collection<'a>(state: &'a State, name: &str) -> Result<&'a Collection, Refusal> {
