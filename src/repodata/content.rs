@@ -145,6 +145,14 @@ impl<'d> Iterator for Each<'d> {
         }
     }
 
+    // `skip` uses this. Without it, every new package would cost a pass over all dependencies.
+    fn nth(&mut self, n: usize) -> Option<Self::Item> {
+        match self {
+            Self::Listed(list) => list.nth(n),
+            Self::Indexed(set) => set.nth(n),
+        }
+    }
+
     fn size_hint(&self) -> (usize, Option<usize>) {
         match self {
             Self::Listed(list) => list.size_hint(),
