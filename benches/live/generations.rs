@@ -66,7 +66,7 @@ fn sha256(bytes: &[u8]) -> String {
     hex::encode(Sha256::digest(bytes))
 }
 
-fn between<'a>(text: &'a str, before: &str, after: &str) -> Option<&'a str> {
+pub fn between<'a>(text: &'a str, before: &str, after: &str) -> Option<&'a str> {
     let (_, rest) = text.split_once(before)?;
     rest.split_once(after).map(|(found, _)| found)
 }
@@ -140,6 +140,27 @@ impl Distribution {
         let group = load_groups(&comps).unwrap().installed("build").unwrap();
         let group = group.into_iter().map(|member| member.name).collect();
         Self { entries, sources, exact, comps: std::fs::read(comps).unwrap(), group }
+    }
+
+    /// Returns the elements of all binary packages.
+    pub fn texts(&self) -> impl Iterator<Item = &str> {
+        self.entries.iter().map(|entry| entry.text.as_str())
+    }
+
+    /// Returns the elements of a source package's binary packages.
+    pub fn binary_texts(&self, source: usize) -> impl Iterator<Item = &str> {
+        self.sources[source].binaries.iter().map(|at| self.entries[*at].text.as_str())
+    }
+
+    /// Returns the names of a source package's binary packages.
+    pub fn binary_names(&self, source: usize) -> impl Iterator<Item = &str> {
+        self.sources[source].binaries.iter().map(|at| self.entries[*at].name.as_str())
+    }
+
+    /// Replaces a text in all elements. Returns in how many of them it was.
+    pub fn replace_everywhere(&mut self, had: &str, has: &str) -> usize {
+        let with = self.entries.iter_mut().filter(|entry| entry.text.contains(had));
+        with.map(|entry| entry.text = entry.text.replace(had, has)).count()
     }
 
     /// Rebuilds a source package: its binary packages get another release, and packages that

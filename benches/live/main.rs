@@ -18,6 +18,7 @@
 mod generations;
 #[path = "../../tests/hub/mod.rs"]
 mod hub;
+mod mass;
 #[path = "../koschei/measure.rs"]
 mod measure;
 #[path = "../../tests/it/support/rabbitmq_server.rs"]
@@ -58,6 +59,10 @@ struct Args {
     /// Which packages are rebuilt in between
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
+    /// Before each repository a library that very many packages need gets another soname, and a
+    /// package of the build group is rebuilt
+    #[arg(long)]
+    mass: bool,
     /// Where hub, cache and log lie; default: a temporary directory
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
@@ -100,6 +105,8 @@ struct Run {
     first: f64,
     all: f64,
     cpu: f64,
+    /// Memory of the service after each stage, in MiB.
+    memory: Vec<f64>,
 }
 
 /// A hub with a distribution, and everything around it.
@@ -257,17 +264,17 @@ fn decided(ended: &[Ended], repo: i64) -> Option<(usize, usize)> {
     Some((ended[appended].number("commands"), appended))
 }
 
-/// Returns when each stage ended, in seconds after the message.
-fn stages(ended: &[Ended], repo: i64, t0: f64, appended: usize) -> Vec<f64> {
-    let after = |stage: &str, repo| ended.iter().find(|e| e.at >= t0 && e.is(stage, repo)).map(|e| e.at);
+/// Returns when each stage ended, in seconds after the message, and the service's memory then.
+fn stages(ended: &[Ended], repo: i64, t0: f64, appended: usize) -> Vec<(f64, f64)> {
+    let after = |stage: &str, repo| ended.iter().find(|e| e.at >= t0 && e.is(stage, repo));
     let mut at = vec![after("taken in", None), after("looked", None)];
     at.extend(STAGES[2..12].iter().map(|(stage, _)| after(stage, Some(repo))));
-    at.push(Some(ended[appended].at));
-    at.push(ended.iter().skip(appended).filter(|e| e.is("submitted", None)).map(|e| e.at).next_back());
-    at.into_iter()
-        .zip(STAGES)
-        .map(|(at, (stage, _))| at.unwrap_or_else(|| panic!("{stage} is not said")) - t0)
-        .collect()
+    at.push(Some(&ended[appended]));
+    // A mass change may lead to no commands, if all packages wait for their rebuilds already.
+    let submitted = ended.iter().skip(appended).rfind(|e| e.is("submitted", None));
+    at.push(submitted.or(Some(&ended[appended])));
+    let said = at.into_iter().zip(STAGES).map(|(ended, (stage, _))| ended.unwrap_or_else(|| panic!("no {stage}")));
+    said.map(|ended| (ended.at - t0, ended.memory)).collect()
 }
 
 fn percentile(values: &[f64], percent: f64) -> f64 {
@@ -302,7 +309,7 @@ async fn main() {
     let mut before = first;
     let mut without = 0;
     while runs.len() < args.repos {
-        let chosen = place.choose();
+        let chosen = if args.mass { place.distribution.mass_change(&place.rebuilt) } else { place.choose() };
         place.rebuild(&chosen);
         let (repo, prepared) = place.begin();
         publish(&publisher, &place.hub.take_messages()).await;
@@ -321,12 +328,12 @@ async fn main() {
         let cpu = service.cpu() - cpu;
         let (commands, appended) = decided(&ended, repo).unwrap();
         place.note_running();
-        if commands == 0 {
+        if commands == 0 && !args.mass {
             without += 1;
             continue;
         }
         assert!(place.tasks() >= tasks + commands, "commands are tasks");
-        let at = stages(&ended, repo, t0, appended);
+        let (at, memory): (Vec<f64>, _) = stages(&ended, repo, t0, appended).into_iter().unzip();
         let first_task = ended.iter().skip(appended).find(|e| e.is("submitted", None)).map_or(0.0, |e| e.at - t0);
         let run = Run {
             repo,
@@ -337,6 +344,7 @@ async fn main() {
             first: first_task,
             all: at[13],
             cpu,
+            memory,
         };
         eprintln!(
             "{:>3}  repository {repo}: {} rebuilt, {commands} commands; outbox {:.2} s, hub {:.2} s, {:.2} s of \
@@ -359,7 +367,7 @@ fn report(args: &Args, machine: &measure::Machine, runs: &[Run], without: usize,
     let load = measure::load();
     if args.json {
         let all = serde_json::json!({
-            "machine": machine, "load_at_end": load, "packages": args.packages, "seed": args.seed,
+            "machine": machine, "load_at_end": load, "packages": args.packages, "seed": args.seed, "mass": args.mass,
             "without_commands": without, "memory_mib": memory, "stages": STAGES.map(|(name, _)| name), "runs": runs,
         });
         println!("{all}");
@@ -373,14 +381,16 @@ fn report(args: &Args, machine: &measure::Machine, runs: &[Run], without: usize,
         runs.len(),
         runs.iter().map(|r| r.commands).sum::<usize>()
     );
-    println!("{:<72} {:>7} {:>7} {:>7} {:>7}", "seconds", "p50", "p95", "p99", "max");
-    let row = |name: &str, values: Vec<f64>| {
+    println!("{:<72} {:>7} {:>7} {:>7} {:>7} {:>7}", "seconds; most MiB after it", "p50", "p95", "p99", "max", "MiB");
+    let row_with = |name: &str, values: Vec<f64>, more: String| {
         let p = |n| percentile(&values, n);
-        println!("{name:<72} {:>7.3} {:>7.3} {:>7.3} {:>7.3}", p(50.0), p(95.0), p(99.0), p(100.0));
+        println!("{name:<72} {:>7.3} {:>7.3} {:>7.3} {:>7.3} {more:>7}", p(50.0), p(95.0), p(99.0), p(100.0));
     };
     for (at, (_, what)) in STAGES.iter().enumerate() {
-        row(what, runs.iter().map(|r| r.stages[at]).collect());
+        let memory = runs.iter().map(|r| r.memory[at]).fold(0.0, f64::max);
+        row_with(what, runs.iter().map(|r| r.stages[at]).collect(), format!("{memory:.0}"));
     }
+    let row = |name: &str, values: Vec<f64>| row_with(name, values, String::new());
     row("repo.done to commands in the outbox", runs.iter().map(|r| r.outbox).collect());
     row("repo.done to the first task on the hub", runs.iter().map(|r| r.first).collect());
     row("repo.done to all tasks on the hub", runs.iter().map(|r| r.all).collect());

@@ -12,6 +12,8 @@ pub struct Ended {
     /// Seconds since 1970 by the service's clock, which is also ours.
     pub at: f64,
     pub what: String,
+    /// The service's memory at that moment, in MiB.
+    pub memory: f64,
 }
 
 impl Ended {
@@ -55,13 +57,15 @@ impl Service {
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let said: Arc<(Mutex<Said>, Condvar)> = Arc::default();
         let (lines, heard) = (BufReader::new(child.stderr.take().unwrap()), Arc::clone(&said));
+        let pid = child.id();
         std::thread::spawn(move || {
             for line in lines.lines().map_while(Result::ok) {
                 let mut said = heard.0.lock().unwrap();
                 match line.split_once(" DEBUG koschei::stage: ") {
                     Some((at, what)) => {
                         let at: jiff::Timestamp = at.trim().parse().unwrap();
-                        said.ended.push(Ended { at: at.as_duration().as_secs_f64(), what: what.to_owned() });
+                        let (at, what) = (at.as_duration().as_secs_f64(), what.to_owned());
+                        said.ended.push(Ended { at, what, memory: memory(pid, "VmRSS:") });
                     }
                     None => {
                         eprintln!("    {line}");
@@ -117,12 +121,16 @@ impl Service {
 
     /// Returns the peak memory so far, in MiB.
     pub fn memory(&self) -> f64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap_or_default();
-        let peak = status
-            .lines()
-            .find_map(|l| l.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.trim().parse::<f64>().ok());
-        peak.unwrap_or(0.0) / 1024.0
+        memory(self.pid(), "VmHWM:")
     }
+}
+
+/// Returns what the system says of a process's memory, in MiB.
+fn memory(pid: u32, which: &str) -> f64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let kilobytes =
+        status.lines().find_map(|l| l.strip_prefix(which)?.trim().strip_suffix(" kB")?.trim().parse::<f64>().ok());
+    kilobytes.unwrap_or(0.0) / 1024.0
 }
 
 impl Drop for Service {
