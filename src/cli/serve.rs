@@ -16,7 +16,7 @@ use crate::service::start::Start;
 use crate::service::{bus, kerberos, signals};
 use crate::telemetry::Metrics;
 use crate::telemetry::probe::Readiness;
-use crate::web::{Follower, KojiLinks, LoginSettings, Oidc, People, Site};
+use crate::web::{Follower, KojiLinks, LoginSettings, Oidc, Owners, People, Site};
 
 /// Run the service: watch Koji, resolve buildroots, submit rebuilds, serve pages.
 ///
@@ -65,13 +65,13 @@ pub(super) async fn run(args: &ServeArgs) -> Done {
 }
 
 /// Makes what the pages need to know people.
-fn people(config: &Config) -> Result<People, CliError> {
+fn people(config: &Config, owners: Owners) -> Result<People, CliError> {
     let settings = LoginSettings::from(&config.login);
     let oidc = match (&config.login.oidc, &settings.url) {
         (Some(oidc), Some(url)) => Some(Oidc::new(oidc, url).map_err(|e| CliError::Rejected(e.to_string()))?),
         _ => None,
     };
-    Ok(People::new(settings, oidc))
+    Ok(People::new(settings, oidc, owners))
 }
 
 /// Serves pages and monitoring if an address is configured.
@@ -92,7 +92,10 @@ async fn pages(
         }
     }
     let follower = Follower::new(metrics.clone());
-    let site = Site::new(log.clone(), follower.clone(), metrics.clone(), links).with_people(people(config)?);
+    let owners = Owners::default();
+    let site =
+        Site::new(log.clone(), follower.clone(), metrics.clone(), links).with_people(people(config, owners.clone())?);
+    tasks.spawn(owners.refresh(config.owners.clone(), stop.clone()));
     tasks.spawn(crate::web::sweep(log.clone(), stop.clone()));
     let serving = crate::web::serve(at, site, readiness.clone(), config.serve.limits(), stop.clone())
         .await

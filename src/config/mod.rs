@@ -11,6 +11,7 @@ pub mod hub;
 mod jetstream;
 mod listen;
 mod login;
+mod owners;
 mod syntax;
 
 use std::path::{Path, PathBuf};
@@ -29,6 +30,7 @@ pub use hub::{AuthName, BusConfig, Executor, HubConfig, ServeConfig};
 pub use jetstream::JetStreamConfig;
 pub use listen::listen_address;
 pub use login::{LoginConfig, OidcConfig, ProxyConfig};
+pub use owners::OwnersConfig;
 
 /// Default number of days for which message bodies are kept.
 pub const RAW_DAYS: u32 = 30;
@@ -133,6 +135,8 @@ pub struct Config {
     pub jetstream: JetStreamConfig,
     /// How people are known to the pages, and who may do what.
     pub login: LoginConfig,
+    /// Who owns packages besides their owners in Koji.
+    pub owners: OwnersConfig,
     /// The numbers that decisions use.
     pub policy: Policy,
     /// Hubs to work with. Without any, only `ingest` and `follow` are possible.
@@ -161,6 +165,7 @@ impl Default for Config {
             announce: AnnounceConfig::default(),
             jetstream: JetStreamConfig::default(),
             login: LoginConfig::default(),
+            owners: OwnersConfig::default(),
             policy: Policy::default(),
             hubs: Vec::new(),
             collections: Vec::new(),
@@ -217,6 +222,7 @@ impl Config {
         self.announce.check()?;
         self.jetstream.check()?;
         self.login.check()?;
+        self.owners.check()?;
         if self.raw_days > RAW_DAYS_MAX {
             return Err(format!(
                 "`raw_days` is {}, but must be at most {RAW_DAYS_MAX} (a hundred years)",

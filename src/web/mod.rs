@@ -59,7 +59,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use follower::{Follower, LOOP, Status};
 pub use links::{BadWebUrl, KojiLinks};
-pub use people::{LoginSettings, Oidc, People, ProviderError, Proxy, sweep};
+pub use people::{LoginSettings, Oidc, Owners, OwnersError, People, ProviderError, Proxy, sweep};
 
 use crate::base::clock::Stopwatch;
 use crate::base::listen::{self, Limits};

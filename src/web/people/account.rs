@@ -62,7 +62,7 @@ fn body(site: &Site, person: &Person, all: &[Credential], new: Option<&str>) -> 
             dt { "You may change" }
             dd {
                 @if person.is_admin { "everything" } @else if settings.everybody_edits { "every package" }
-                @else { "packages that you own in Koji" }
+                @else { "packages that you own" }
             }
             dt { "A package may be changed by" } dd { (editors(settings.everybody_edits)) }
         }

@@ -8,6 +8,7 @@ mod account;
 mod form;
 mod login;
 mod oidc;
+mod owners;
 pub(super) mod rights;
 mod settings;
 mod who;
@@ -24,6 +25,7 @@ use crate::base::clock;
 use crate::log::{AnyLog, Credentials as _};
 use crate::model::causes::with_causes;
 pub use oidc::{Oidc, ProviderError};
+pub use owners::{Owners, OwnersError};
 pub use settings::{LoginSettings, Proxy};
 pub(super) use who::known;
 
@@ -40,14 +42,15 @@ struct Inner {
     opens: bool,
     settings: LoginSettings,
     oidc: Option<Oidc>,
+    owners: Owners,
     /// Logins that were begun at the provider.
     begun: login::Begun,
 }
 
 impl People {
     /// Makes it from the configuration. Without `oidc`, there is no provider.
-    pub fn new(settings: LoginSettings, oidc: Option<Oidc>) -> Self {
-        Self(Arc::new(Inner { opens: true, settings, oidc, begun: login::Begun::default() }))
+    pub fn new(settings: LoginSettings, oidc: Option<Oidc>, owners: Owners) -> Self {
+        Self(Arc::new(Inner { opens: true, settings, oidc, owners, begun: login::Begun::default() }))
     }
 
     /// Checks whether people can log in at all.
@@ -57,6 +60,11 @@ impl People {
 
     pub(super) fn settings(&self) -> &LoginSettings {
         &self.0.settings
+    }
+
+    /// Returns who owns packages besides their owners in Koji.
+    pub(super) fn owners(&self) -> &Owners {
+        &self.0.owners
     }
 
     fn oidc(&self) -> Option<&Oidc> {

@@ -4,15 +4,17 @@
 //! change every package (D23); `everybody_edits` does, too. Everything else is for administrators. A
 //! token may do what its scopes name, and no more than its person.
 
+use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::who::{By, Identity, Person};
 use crate::base::clock;
 use crate::event::Event;
-use crate::fold::State;
+use crate::fold::{Collection, State};
 use crate::log::credentials::Scope;
 use crate::log::{EventLog as _, LogError};
-use crate::model::PersonId;
+use crate::model::{Name, PersonId};
 use crate::operator::{Checked, Reception, SayError, Word};
 use crate::web::Site;
 use crate::web::refusal::Refusal;
@@ -24,7 +26,7 @@ const WAIT: Duration = Duration::from_secs(10);
 pub(in crate::web) fn editors(everybody: bool) -> &'static str {
     match everybody {
         true => "everybody who is logged in",
-        false => "its owner in Koji and administrators",
+        false => "its owners and administrators",
     }
 }
 
@@ -41,27 +43,38 @@ fn package_of(event: &Event) -> Option<(&str, &str)> {
     }
 }
 
-/// Checks whether a person, who has `stand_in` in the log, owns a package in Koji.
-fn owns(state: &State, (collection, package): (&str, &str), stand_in: Option<&PersonId>) -> bool {
-    let Some(c) = state.collections.get(collection) else { return false };
-    let owner = state.hubs.get(&c.settings.hub).and_then(|hub| hub.owner(&c.chain, package));
-    stand_in.is_some() && owner == stand_in
+/// The packages of a person: in Koji, where the person has a stand-in, and by the list of owners.
+#[derive(Clone, Debug, Default)]
+pub(in crate::web) struct Owned {
+    stand_in: Option<PersonId>,
+    listed: Arc<HashSet<Name>>,
+}
+
+impl Owned {
+    /// Finds the packages of a person.
+    ///
+    /// # Errors
+    /// Returns a [`LogError`] if the log cannot be read.
+    pub(in crate::web) async fn by(site: &Site, name: &str) -> Result<Self, LogError> {
+        Ok(Self { stand_in: site.log.person(name).await?, listed: site.people.owners().packages(name) })
+    }
+
+    /// Checks whether a package of a collection is one of them.
+    pub(in crate::web) fn has(&self, state: &State, c: &Collection, package: &str) -> bool {
+        let owner = || state.hubs.get(&c.settings.hub).and_then(|hub| hub.owner(&c.chain, package));
+        self.listed.contains(package) || (self.stand_in.is_some() && owner() == self.stand_in.as_ref())
+    }
 }
 
 /// Checks whether somebody may give the command that an event stands for.
 ///
 /// # Errors
 /// Refuses with who may.
-fn may(
-    who: Option<(&Person, Option<&PersonId>)>,
-    state: &State,
-    everybody: bool,
-    event: &Event,
-) -> Result<(), Refusal> {
+fn may(who: Option<(&Person, &Owned)>, state: &State, everybody: bool, event: &Event) -> Result<(), Refusal> {
     let (package, kind) = (package_of(event), event.kind().name);
     let allowed = if package.is_some() { editors(everybody) } else { "administrators" };
     let forbidden = |why: &str| Err(Refusal::Forbidden(format!("`{kind}` is for {allowed}{why}")));
-    let Some((person, stand_in)) = who else { return forbidden("; log in first") };
+    let Some((person, owned)) = who else { return forbidden("; log in first") };
     if let By::Token { scopes } = &person.by {
         let needed = if package.is_some() { Scope::Write } else { Scope::Admin };
         if !scopes.iter().any(|scope| scope == needed.as_str()) {
@@ -70,7 +83,10 @@ fn may(
     }
     let is_allowed = match package {
         _ if person.is_admin => true,
-        Some(package) => everybody || owns(state, package, stand_in),
+        Some((collection, package)) => {
+            let is_own = |c: &Collection| owned.has(state, c, package);
+            everybody || state.collections.get(collection).is_some_and(is_own)
+        }
         None => false,
     };
     if is_allowed { Ok(()) } else { forbidden("") }
@@ -80,14 +96,14 @@ fn may(
 /// the inbox, and waits until the process that works on the log takes them, at most [`WAIT`].
 #[cfg_attr(not(test), expect(dead_code, reason = "no page gives commands yet; the first one takes this away"))]
 pub(in crate::web) async fn say(site: &Site, who: &Identity, events: Vec<Event>) -> Result<Reception, Refusal> {
-    let stand_in = match who.person() {
-        Some(person) => site.log.person(&person.name).await.map_err(LogError::from)?,
-        None => None,
+    let owned = match who.person() {
+        Some(person) => Owned::by(site, &person.name).await?,
+        None => Owned::default(),
     };
     let (who, everybody, now) = (who.clone(), site.people.settings().everybody_edits, clock::now());
     let checked = site
         .look(move |view| {
-            let person = who.person().map(|person| (person, stand_in.as_ref()));
+            let person = who.person().map(|person| (person, &owned));
             events.iter().try_for_each(|event| may(person, &view.state, everybody, event))?;
             let by = person.map(|(person, _)| person.name.clone());
             let words: Vec<Word> = events.into_iter().map(|event| Word { event, by: by.clone() }).collect();
@@ -135,7 +151,7 @@ mod tests {
     /// Returns how many of the events a person may bring about packages, and others.
     fn permitted(who: Option<&Person>, everybody: bool) -> (usize, usize) {
         let state = State::default();
-        let is_permitted = |e: &&Event| may(who.map(|p| (p, None)), &state, everybody, e).is_ok();
+        let is_permitted = |e: &&Event| may(who.map(|p| (p, &Owned::default())), &state, everybody, e).is_ok();
         let events = events();
         let (packages, others): (Vec<&Event>, Vec<&Event>) = events.iter().partition(|e| package_of(e).is_some());
         (packages.into_iter().filter(is_permitted).count(), others.into_iter().filter(is_permitted).count())
@@ -165,15 +181,13 @@ mod tests {
     fn a_refusal_says_who_may() {
         let events = events();
         let tracked = events.iter().find(|e| e.kind().name == "package_tracked").unwrap();
-        let said = |who: Option<&Person>| match may(who.map(|p| (p, None)), &State::default(), false, tracked) {
-            Err(Refusal::Forbidden(why)) => why,
-            other => panic!("{other:?}"),
-        };
-        assert_eq!(said(None), "`package_tracked` is for its owner in Koji and administrators; log in first");
-        assert_eq!(
-            said(Some(&person(false, session()))),
-            "`package_tracked` is for its owner in Koji and administrators"
-        );
+        let said =
+            |who: Option<&Person>| match may(who.map(|p| (p, &Owned::default())), &State::default(), false, tracked) {
+                Err(Refusal::Forbidden(why)) => why,
+                other => panic!("{other:?}"),
+            };
+        assert_eq!(said(None), "`package_tracked` is for its owners and administrators; log in first");
+        assert_eq!(said(Some(&person(false, session()))), "`package_tracked` is for its owners and administrators");
         let small = said(Some(&person(true, token(&[Scope::Read]))));
         assert!(small.ends_with("; the token lacks the scope `write`"), "{small}");
     }
@@ -181,8 +195,6 @@ mod tests {
     /// Whoever may not give a command leaves nothing in the inbox.
     #[tokio::test]
     async fn what_is_not_permitted_leaves_no_trace() {
-        use std::sync::Arc;
-
         use crate::log::{EventLog as _, Options, open};
         use crate::operator::SOURCE;
         use crate::telemetry::Metrics;

@@ -10,7 +10,7 @@ use koschei::base::clock;
 use koschei::base::secret::Secret;
 use koschei::config::{LoginConfig, OidcConfig, ProxyConfig};
 use koschei::log::{AnyLog, Credential, CredentialKind, Credentials as _};
-use koschei::web::{LoginSettings, Oidc, People};
+use koschei::web::{LoginSettings, Oidc, Owners, People};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -163,7 +163,7 @@ async fn token(log: &AnyLog, person: &str, scopes: &[&str], days: i64) -> String
 }
 
 async fn with_tokens(log: &AnyLog) -> Pages {
-    Pages::to_people(log, |_| People::new(LoginSettings::from(&login()), None)).await
+    Pages::to_people(log, |_| People::new(LoginSettings::from(&login()), None, Owners::default())).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -276,7 +276,8 @@ async fn only_the_proxy_says_who_it_is() {
             addresses: vec![address.parse().unwrap()],
         };
         let config = LoginConfig { proxy: Some(proxy), ..login() };
-        let pages = Pages::to_people(&log, |_| People::new(LoginSettings::from(&config), None)).await;
+        let pages =
+            Pages::to_people(&log, |_| People::new(LoginSettings::from(&config), None, Owners::default())).await;
         let shown = Browser::default().ask(&pages.address.to_string(), "GET", "/account", claim, "").await;
         assert_eq!(shown.status, expected, "{address}");
         if expected == 200 {
@@ -313,7 +314,7 @@ async fn with_provider(log: &AnyLog, secret: &Path) -> (Pages, Provider) {
         };
         let made = Oidc::new(&oidc, &url).unwrap();
         let config = LoginConfig { url: Some(url), oidc: Some(oidc), ..login() };
-        People::new(LoginSettings::from(&config), Some(made))
+        People::new(LoginSettings::from(&config), Some(made), Owners::default())
     });
     let pages = pages.await;
     (pages, provider.unwrap())
