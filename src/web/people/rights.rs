@@ -125,6 +125,8 @@ impl From<SayError> for Refusal {
 mod tests {
     use super::*;
     use crate::event::kinds::KINDS;
+    use crate::event::{Envelope, Source};
+    use crate::model::{Seq, Timestamp};
 
     /// The example of the newest version of every kind of event.
     fn events() -> Vec<Event> {
@@ -150,8 +152,8 @@ mod tests {
 
     /// Returns how many of the events a person may bring about packages, and others.
     fn permitted(who: Option<&Person>, everybody: bool) -> (usize, usize) {
-        let state = State::default();
-        let is_permitted = |e: &&Event| may(who.map(|p| (p, &Owned::default())), &state, everybody, e).is_ok();
+        let (state, nothing) = (State::default(), Owned::default());
+        let is_permitted = |e: &&Event| may(who.map(|p| (p, &nothing)), &state, everybody, e).is_ok();
         let events = events();
         let (packages, others): (Vec<&Event>, Vec<&Event>) = events.iter().partition(|e| package_of(e).is_some());
         (packages.into_iter().filter(is_permitted).count(), others.into_iter().filter(is_permitted).count())
@@ -177,15 +179,52 @@ mod tests {
         assert_eq!(permitted(Some(&person(false, token(&Scope::ALL))), true), (packages, 0));
     }
 
+    /// Owners by the list may change what is theirs, in every collection that there is.
+    #[test]
+    fn owners_may_change_their_packages() {
+        let mut state = State::default();
+        let mut package = None;
+        for event in events() {
+            match event {
+                Event::PackageTracked(e) => package = Some(e),
+                Event::CollectionCreated(_) => state.apply(&Envelope {
+                    seq: Seq::FIRST,
+                    recorded_at: Timestamp::EPOCH,
+                    occurred_at: Timestamp::EPOCH,
+                    source: Source::Engine,
+                    fact: None,
+                    koji_event: None,
+                    causation: None,
+                    correlation: None,
+                    event,
+                }),
+                _ => {}
+            }
+        }
+        let mut tracked = package.unwrap();
+        tracked.collection = state.collections.keys().next().unwrap().clone();
+        let mut owned = Owned { listed: Arc::new(HashSet::from([tracked.package.clone()])), ..Owned::default() };
+        let alice = person(false, session());
+        let may_track = |event: &crate::event::PackageTracked, owned: &Owned| {
+            may(Some((&alice, owned)), &state, false, &event.clone().into()).is_ok()
+        };
+        assert!(may_track(&tracked, &owned));
+        owned.listed = Arc::default();
+        assert!(!may_track(&tracked, &owned));
+        owned.listed = Arc::new(HashSet::from([tracked.package.clone()]));
+        tracked.collection = "nowhere".into();
+        assert!(!may_track(&tracked, &owned));
+    }
+
     #[test]
     fn a_refusal_says_who_may() {
         let events = events();
         let tracked = events.iter().find(|e| e.kind().name == "package_tracked").unwrap();
-        let said =
-            |who: Option<&Person>| match may(who.map(|p| (p, &Owned::default())), &State::default(), false, tracked) {
-                Err(Refusal::Forbidden(why)) => why,
-                other => panic!("{other:?}"),
-            };
+        let nothing = Owned::default();
+        let said = |who: Option<&Person>| match may(who.map(|p| (p, &nothing)), &State::default(), false, tracked) {
+            Err(Refusal::Forbidden(why)) => why,
+            other => panic!("{other:?}"),
+        };
         assert_eq!(said(None), "`package_tracked` is for its owners and administrators; log in first");
         assert_eq!(said(Some(&person(false, session()))), "`package_tracked` is for its owners and administrators");
         let small = said(Some(&person(true, token(&[Scope::Read]))));
