@@ -47,6 +47,42 @@ impl KojiLinks {
     }
 }
 
+/// Checks whether an address is one of a page that shows a state, and so takes `as_of`.
+pub(super) fn shows_state(address: &str) -> bool {
+    let path = address.split(['?', '#']).next().unwrap_or_default();
+    let below = ["/package/", "/collection/", "/cause/", "/update/"];
+    ["/", "/packages", "/causes"].contains(&path) || below.iter().any(|begin| path.starts_with(begin))
+}
+
+/// Lets every link and form of a page lead to the same moment as the page. `html` must be as
+/// [`maud`] writes it.
+pub(super) fn carried(html: &str, as_of: &str) -> String {
+    let mut out = String::with_capacity(html.len() + html.len() / 16);
+    let mut rest = html;
+    while let Some(at) = rest.find("=\"/") {
+        let (before, from) = rest.split_at(at + 2);
+        out.push_str(before);
+        let (address, after) = from.split_at(from.find('"').unwrap_or(from.len()));
+        let is_link = before.ends_with(" href=\"");
+        let is_form = before.ends_with(" action=\"");
+        rest = after;
+        if !(is_link || is_form) || !shows_state(address) || address.contains("as_of=") {
+            out.push_str(address);
+        } else if is_link {
+            let (path, place) = address.split_at(address.find('#').unwrap_or(address.len()));
+            let mark = if path.contains('?') { "&amp;" } else { "?" };
+            out.push_str(&format!("{path}{mark}as_of={as_of}{place}"));
+        } else {
+            let end = after.find('>').map_or(after.len(), |end| end + 1);
+            let (tag, inside) = after.split_at(end);
+            out.push_str(&format!("{address}{tag}<input type=\"hidden\" name=\"as_of\" value=\"{as_of}\">"));
+            rest = inside;
+        }
+    }
+    out.push_str(rest);
+    out
+}
+
 pub(super) fn update(nvr: &str) -> String {
     format!("/update/{}", encoded(nvr))
 }
@@ -77,6 +113,20 @@ mod tests {
         assert_eq!(package("\"><script>", "a&b"), "/package/a%26b?collection=%22%3E%3Cscript%3E");
         assert_eq!(with_query("/packages", &[("q", "a b"), ("state", ""), ("page", "2")]), "/packages?q=a%20b&page=2");
         assert_eq!(encoded("é"), "%C3%A9");
+    }
+
+    #[test]
+    fn links_lead_to_the_same_moment() {
+        let page =
+            r#"<a href="/package/a?collection=f&amp;x=1#t">/x</a> <a href="/event/3">3</a> <a href="/?as_of=4">"#;
+        let expected = r#"<a href="/package/a?collection=f&amp;x=1&amp;as_of=7#t">/x</a> <a href="/event/3">3</a> "#;
+        assert_eq!(carried(page, "7"), format!(r#"{expected}<a href="/?as_of=4">"#));
+        assert_eq!(carried(r#"<a class="home" href="/">"#, "7"), r#"<a class="home" href="/?as_of=7">"#);
+        let form = r#"<form role="search" action="/packages"><input name="q">"#;
+        let hidden =
+            r#"<form role="search" action="/packages"><input type="hidden" name="as_of" value="7"><input name="q">"#;
+        assert_eq!(carried(form, "7"), hidden);
+        assert_eq!(carried("a=\"/packages\" title=\"/\"", "7"), "a=\"/packages\" title=\"/\"");
     }
 
     #[test]

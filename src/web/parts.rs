@@ -8,6 +8,7 @@ use smol_str::SmolStr;
 use super::STYLE_VERSION;
 use super::follower::Status;
 use super::isolate::isolate;
+use super::reply::Asked;
 use super::view::View;
 use crate::base::clock;
 use crate::model::nevra::Evr;
@@ -20,8 +21,10 @@ const BEHIND_WARN: i64 = 60;
 /// Longest text from outside that is shown in one place, in characters.
 const TEXT_MAX: usize = 4_000;
 
-/// Makes the frame of a page. Without `as_of`, the page says nothing about the state.
-pub(super) fn layout(title: &str, status: &Status, as_of: Option<AsOf>, main: Markup) -> Markup {
+/// Makes the frame of a page. Without a moment, the page says nothing about the state.
+pub(super) fn layout(title: &str, status: &Status, moment: Option<(AsOf, &Asked)>, main: Markup) -> Markup {
+    let as_of = moment.map(|(as_of, _)| as_of);
+    let then = moment.filter(|(_, asked)| asked.as_of.is_some());
     let behind = status.behind_seconds(clock::now());
     let page = html! {
         (DOCTYPE)
@@ -47,9 +50,17 @@ pub(super) fn layout(title: &str, status: &Status, as_of: Option<AsOf>, main: Ma
                             anything" placeholder="python-*";
                         button { "Find" }
                     }
-                    @if let Some(as_of) = as_of { (freshness(as_of, behind)) }
+                    @if let Some((as_of, asked)) = moment {
+                        (freshness(as_of, behind, then.is_some()))
+                        @if super::links::shows_state(&asked.here) { (steps(as_of, asked)) }
+                    }
                 }
                 main #main {
+                    @if let Some((as_of, _)) = then {
+                        p.notice role="status" {
+                            "This page shows what was known " (time(as_of.at)) ". What happened later is left out."
+                        }
+                    }
                     @if as_of.is_some() {
                         @if let Some((since, _)) = &status.trouble {
                             p.notice role="status" {
@@ -67,17 +78,47 @@ pub(super) fn layout(title: &str, status: &Status, as_of: Option<AsOf>, main: Ma
             }
         }
     };
-    PreEscaped(isolate(page.into_string()))
+    let page = match then {
+        Some((as_of, _)) => super::links::carried(&page.into_string(), &as_of.seq.map_or(0, Seq::get).to_string()),
+        None => page.into_string(),
+    };
+    PreEscaped(isolate(page))
 }
 
-fn freshness(as_of: AsOf, behind: i64) -> Markup {
+/// Makes links to other moments of the same page.
+fn steps(as_of: AsOf, asked: &Asked) -> Markup {
+    let to = |moment: &str| super::links::with_query(&asked.here, &[("as_of", moment)]);
+    let by_time = |secs: i64| to(&as_of.at.plus_secs(secs).to_string());
+    let seq = as_of.seq.map_or(0, Seq::get);
+    let is_past = asked.as_of.is_some();
+    html! {
+        nav.steps aria-label="Time" {
+            "Earlier: "
+            a href=(by_time(-86_400)) rel="nofollow" { "day" } " "
+            a href=(by_time(-3_600)) rel="nofollow" { "hour" } " "
+            @if seq > 0 { a href=(to(&(seq - 1).to_string())) rel="nofollow prev" { "event" } }
+            @if is_past {
+                " · later: "
+                a href=(to(&(seq + 1).to_string())) rel="nofollow next" { "event" } " "
+                a href=(by_time(3_600)) rel="nofollow" { "hour" } " "
+                a href=(by_time(86_400)) rel="nofollow" { "day" } " · "
+                a href=(asked.here) { "now" }
+            }
+        }
+    }
+}
+
+fn freshness(as_of: AsOf, behind: i64, is_past: bool) -> Markup {
     html! {
         p.asof {
             @match as_of.seq {
                 Some(seq) => {
-                    "As of " a href=(super::links::event(seq)) { "event " (seq) } ", " (time(as_of.at)) ", "
-                    (behind) @if behind == 1 { " second" } @else { " seconds" } " behind"
+                    "As of " a href=(super::links::event(seq)) { "event " (seq) } ", " (time(as_of.at))
+                    @if !is_past {
+                        ", " (behind) @if behind == 1 { " second" } @else { " seconds" } " behind"
+                    }
                 }
+                None if is_past => "Before the first event",
                 None => "The log is empty",
             }
         }

@@ -3,15 +3,16 @@
 use std::convert::Infallible;
 
 use axum::body::Body;
-use axum::extract::FromRequestParts;
+use axum::extract::{FromRequestParts, Query};
 use axum::http::request::Parts;
-use axum::http::{HeaderName, HeaderValue, Response, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, Response, StatusCode, Uri, header};
 use maud::{Markup, html};
 
-use super::Site;
 use super::follower::Status;
 use super::parts::{AsOf, layout};
 use super::refusal::{Refusal, short};
+use super::view::View;
+use super::{Site, links};
 use crate::base::clock;
 use crate::model::Seq;
 use crate::model::nearest::did_you_mean;
@@ -35,6 +36,10 @@ pub(super) struct Asked {
     names: Vec<String>,
     /// The value of `json` if it is neither 1 nor absent.
     odd_json: Option<String>,
+    /// As of when, as written.
+    pub(super) as_of: Option<String>,
+    /// The address without `as_of`.
+    pub(super) here: String,
 }
 
 impl Asked {
@@ -44,15 +49,15 @@ impl Asked {
         if let Some(odd) = &self.odd_json {
             return Err(Refusal::BadRequest(format!("`json` must be 1 or absent, not `{}`", short(odd))));
         }
-        let Some(unknown) = self.names.iter().find(|n| *n != "json" && !known.contains(&n.as_str())) else {
-            return Ok(());
-        };
         let mut all = known.to_vec();
         all.push("json");
+        if links::shows_state(&self.here) {
+            all.push("as_of");
+        }
+        let Some(unknown) = self.names.iter().find(|n| !all.contains(&n.as_str())) else { return Ok(()) };
         let hint = did_you_mean(unknown, all.iter().copied());
-        let what = if known.is_empty() { "takes only json=1" } else { "takes " };
-        let names = if known.is_empty() { String::new() } else { all.join(", ") };
-        Err(Refusal::BadRequest(format!("there is no parameter `{}`: this page {what}{names}{hint}", short(unknown))))
+        let names = if all.len() == 1 { "only json=1".to_owned() } else { all.join(", ") };
+        Err(Refusal::BadRequest(format!("there is no parameter `{}`: this page takes {names}{hint}", short(unknown))))
     }
 }
 
@@ -64,6 +69,9 @@ impl<S: Sync> FromRequestParts<S> for Asked {
         let query = parts.uri.query().unwrap_or_default();
         let accepted = text(header::ACCEPT);
         let parameters = || query.split('&').filter(|p| !p.is_empty()).map(|p| p.split_once('=').unwrap_or((p, "")));
+        let others = parameters().filter(|(name, _)| *name != "as_of").map(|(name, value)| format!("{name}={value}"));
+        let others = others.collect::<Vec<_>>().join("&");
+        let path = parts.uri.path();
         Ok(Self {
             json: query.split('&').any(|p| p == "json=1")
                 || (accepted.contains("application/json") && !accepted.contains("text/html")),
@@ -71,7 +79,34 @@ impl<S: Sync> FromRequestParts<S> for Asked {
             too_long: query.len() > QUERY_BYTES_MAX,
             names: parameters().map(|(name, _)| name.to_owned()).collect(),
             odd_json: parameters().find(|(n, v)| *n == "json" && *v != "1").map(|(_, v)| v.to_owned()),
+            as_of: moment(&parts.uri),
+            here: if others.is_empty() { path.to_owned() } else { format!("{path}?{others}") },
         })
+    }
+}
+
+/// Returns the value of `as_of` in an address.
+fn moment(uri: &Uri) -> Option<String> {
+    #[derive(serde::Deserialize)]
+    struct AsOfOnly {
+        as_of: String,
+    }
+    let written = uri.query()?.split('&').find(|part| part.split('=').next() == Some("as_of"))?;
+    let alone: Uri = format!("/?{written}").parse().ok()?;
+    // What is not text is no moment, and is refused as one.
+    let read = Query::<AsOfOnly>::try_from_uri(&alone).map(|Query(only)| only.as_of);
+    Some(read.unwrap_or_else(|_| written.to_owned()))
+}
+
+impl Site {
+    /// Makes something from the state as of the moment that a request asks for.
+    pub(super) async fn look_as_of<T: Send + 'static>(
+        &self,
+        asked: &Asked,
+        look: impl FnOnce(&View) -> Result<T, Refusal> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let moment = self.moment(asked.as_of.as_deref()).await?;
+        self.look_at(moment, look).await
     }
 }
 
@@ -106,7 +141,9 @@ pub(super) async fn reply(
         return refuse(&status, asked, Refusal::NotYet);
     }
     let now = AsOf { seq: status.seq, at: status.recorded_at };
-    if asked.known.as_deref().is_some_and(|k| k.split(',').any(|k| k.trim() == tag(&status, asked, now))) {
+    if asked.as_of.is_none()
+        && asked.known.as_deref().is_some_and(|k| k.split(',').any(|k| k.trim() == tag(&status, asked, now)))
+    {
         let mut response = Response::new(Body::empty());
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         cache(&mut response, &tag(&status, asked, now));
@@ -117,7 +154,7 @@ pub(super) async fn reply(
             let mut response = match content {
                 Content::Json(text) => body(StatusCode::OK, "application/json", text + "\n"),
                 Content::Html { title, body: main } => {
-                    let page = layout(&title, &status, Some(as_of), main).into_string();
+                    let page = layout(&title, &status, Some((as_of, asked)), main).into_string();
                     body(StatusCode::OK, "text/html; charset=utf-8", page)
                 }
             };
@@ -133,7 +170,12 @@ pub(super) async fn reply(
 fn tag(status: &Status, asked: &Asked, as_of: AsOf) -> String {
     let seq = as_of.seq.map_or(0, Seq::get);
     let behind = status.behind_seconds(clock::now());
-    let kind = if asked.json { "j" } else { "h" };
+    let kind = match (asked.json, asked.as_of.is_some()) {
+        (true, false) => "j",
+        (false, false) => "h",
+        (true, true) => "jt",
+        (false, true) => "ht",
+    };
     let log = status.log_id.as_deref().unwrap_or_default();
     format!("W/\"{log}-{seq}-{behind}-{kind}-{}\"", super::STYLE_VERSION.as_str())
 }

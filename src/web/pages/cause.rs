@@ -32,12 +32,13 @@ pub(super) async fn show(
         let (id, json) = (path?.0, asked.json);
         let wanted = id.clone();
         let (as_of, found) = site
-            .look(move |view| {
+            .look_as_of(&asked, move |view| {
                 let found = view.causes().iter().find(|c| c.id == wanted);
                 let found = found.map(|found| content(view, found, json, false));
-                (AsOf::of(view), found.ok_or_else(|| view.state.collections.keys().cloned().collect::<Vec<_>>()))
+                let found = found.ok_or_else(|| view.state.collections.keys().cloned().collect::<Vec<_>>());
+                Ok((AsOf::of(view), found))
             })
-            .await;
+            .await?;
         let collections = match found {
             Ok(content) => return Ok((as_of, content)),
             Err(collections) => collections,
@@ -50,7 +51,7 @@ pub(super) async fn show(
             );
             Refusal::NotFound(what, vec![("What breaks packages now".to_owned(), "/causes".to_owned())])
         })?;
-        let content = site.look(move |view| content(view, &found, json, true)).await;
+        let content = site.look_as_of(&asked, move |view| Ok(content(view, &found, json, true))).await?;
         Ok((as_of, content))
     })
     .await

@@ -34,7 +34,7 @@ pub(super) async fn list(
         asked.only(&["collection"])?;
         let collection = query?.0.collection;
         let json = asked.json;
-        site.look(move |view| {
+        site.look_as_of(&asked, move |view| {
             if let Some(wanted) = collection.as_deref().filter(|c| !view.state.collections.contains_key(*c)) {
                 let known = view.state.collections.keys().map(crate::model::Name::as_str);
                 let hint = did_you_mean(wanted, known);

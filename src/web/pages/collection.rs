@@ -45,10 +45,11 @@ pub(super) async fn show(
     reply(&site, &asked, async {
         asked.only(&["before"])?;
         let (name, before) = (path?.0, query?.0.before()?);
-        let troubles = troubles(&site, &name).await.unwrap_or_default();
+        let until = site.moment(asked.as_of.as_deref()).await?.map(|then| then.map_or(Seq::FIRST, Seq::next));
+        let troubles = troubles(&site, &name, until).await.unwrap_or_default();
         let (wanted, koji, json) = (name.clone(), site.koji.clone(), asked.json);
-        let seen = site.look(move |view| seen(view, &wanted, &troubles, &koji, json).map(|c| (AsOf::of(view), c)));
-        let (as_of, content) = seen.await?;
+        let look = move |view: &View| seen(view, &wanted, &troubles, &koji, json).map(|c| (AsOf::of(view), c));
+        let (as_of, content) = site.look_as_of(&asked, look).await?;
         let Content::Html { title, body } = content else { return Ok((as_of, content)) };
         let until = as_of.seq.map(Seq::next);
         let before = before.filter(|b| until.is_some_and(|u| *b < u)).or(until);
@@ -193,11 +194,11 @@ fn is_passed_over(name: &Name, c: &Collection, id: RepoId, r: &Repo) -> bool {
 }
 
 /// Reads from the log the newest repositories that could not be resolved, and those in which the
-/// build group did not install.
-async fn troubles(site: &Site, collection: &str) -> Result<Troubles, Refusal> {
+/// build group did not install, up to an event (absent: to the end).
+async fn troubles(site: &Site, collection: &str, until: Option<Seq>) -> Result<Troubles, Refusal> {
     let subject = collection_subject(collection, None);
     let wanted = |kind: &str| matches!(kind, "repo_not_resolved" | "buildroot_broken" | "buildroot_resolved");
-    let records = trail::newest_of(&site.log, &subject, None, &wanted, TROUBLES).await?;
+    let records = trail::newest_of(&site.log, &subject, until, &wanted, TROUBLES).await?;
     let mut found = Troubles::default();
     for record in records.iter().rev() {
         let Ok(envelope) = record.decode() else { continue };

@@ -26,10 +26,10 @@ pub(super) async fn show(State(site): State<Site>, asked: Asked) -> Response<Bod
     reply(&site, &asked, async {
         asked.only(&[])?;
         if asked.json {
-            return Ok(site.look(|view| (AsOf::of(view), status::collections(view))).await);
+            return site.look_as_of(&asked, |view| Ok((AsOf::of(view), status::collections(view)))).await;
         }
         let koji = site.koji.clone();
-        let (as_of, body) = site.look(move |view| (AsOf::of(view), body(view, &koji))).await;
+        let (as_of, body) = site.look_as_of(&asked, move |view| Ok((AsOf::of(view), body(view, &koji)))).await?;
         Ok((as_of, Content::Html { title: "Overview".to_owned(), body }))
     })
     .await

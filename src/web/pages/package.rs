@@ -63,7 +63,7 @@ pub(super) async fn show(
         query.check()?;
         let before = query.before()?;
         let koji = site.koji.clone();
-        let seen = site.look(move |view| seen(view, &name, &query, &koji)).await?;
+        let seen = site.look_as_of(&asked, move |view| seen(view, &name, &query, &koji)).await?;
         let as_of = seen.as_of;
         if asked.json {
             let subject = seen.answer.subject();

@@ -36,7 +36,7 @@ pub(super) async fn show(
         asked.only(&["collection", "state", "q", "order", "page", "rows"])?;
         let wanted = query?.0.check()?;
         let (json, koji) = (asked.json, site.koji.clone());
-        site.look(move |view| {
+        site.look_as_of(&asked, move |view| {
             let content = if json { status::packages(view, &wanted)? } else { people(view, &wanted, &koji)? };
             Ok((AsOf::of(view), content))
         })

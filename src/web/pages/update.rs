@@ -46,7 +46,7 @@ pub(super) async fn show(
     reply(&site, &asked, async {
         asked.only(&[])?;
         let (nvr, json) = (path?.0, asked.json);
-        site.look(move |view| {
+        site.look_as_of(&asked, move |view| {
             let Some(parsed) = Nvr::parse(&nvr) else {
                 let what = format!("`{}` is no name-version-release of a source package", short(&nvr));
                 return Err(Refusal::BadRequest(what));

@@ -7,6 +7,7 @@ pub(crate) mod browser;
 mod event_stream;
 pub(crate) mod follower;
 mod kept;
+mod moments;
 pub(crate) mod pages;
 mod people;
 pub(crate) mod prometheus;

@@ -19,7 +19,7 @@ async fn parameters_nobody_knows_are_refused() {
     let log = ingested(dir.path()).await;
     let pages = Pages::over(&log).await;
     for (path, known) in [
-        ("/", "takes only json=1"),
+        ("/", "takes json, as_of"),
         ("/packages", "takes collection, state, q, order, page, rows, json"),
         ("/package/gcc", "takes collection, before, changes, json"),
         ("/collection/f99-build", "takes before, json"),
