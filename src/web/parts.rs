@@ -52,7 +52,7 @@ pub(super) fn layout(title: &str, status: &Status, moment: Option<(AsOf, &Asked)
                     }
                     @if let Some((as_of, asked)) = moment {
                         (freshness(as_of, behind, then.is_some()))
-                        @if super::links::shows_state(&asked.here) { (steps(as_of, asked)) }
+                        @if super::links::shows_state(&asked.here) { (steps(as_of, asked, status.seq)) }
                     }
                 }
                 main #main {
@@ -86,7 +86,7 @@ pub(super) fn layout(title: &str, status: &Status, moment: Option<(AsOf, &Asked)
 }
 
 /// Makes links to other moments of the same page.
-fn steps(as_of: AsOf, asked: &Asked) -> Markup {
+fn steps(as_of: AsOf, asked: &Asked, end: Option<Seq>) -> Markup {
     let to = |moment: &str| super::links::with_query(&asked.here, &[("as_of", moment)]);
     let by_time = |secs: i64| to(&as_of.at.plus_secs(secs).to_string());
     let seq = as_of.seq.map_or(0, Seq::get);
@@ -99,7 +99,7 @@ fn steps(as_of: AsOf, asked: &Asked) -> Markup {
             @if seq > 0 { a href=(to(&(seq - 1).to_string())) rel="nofollow prev" { "event" } }
             @if is_past {
                 " · later: "
-                a href=(to(&(seq + 1).to_string())) rel="nofollow next" { "event" } " "
+                @if as_of.seq < end { a href=(to(&(seq + 1).to_string())) rel="nofollow next" { "event" } " " }
                 a href=(by_time(3_600)) rel="nofollow" { "hour" } " "
                 a href=(by_time(86_400)) rel="nofollow" { "day" } " · "
                 a href=(asked.here) { "now" }
