@@ -58,7 +58,7 @@ pub(super) fn layout(title: &str, status: &Status, moment: Option<(AsOf, &Asked)
                 main #main {
                     @if let Some((as_of, _)) = then {
                         p.notice role="status" {
-                            "This page shows what was known " (time(as_of.at)) ". What happened later is left out."
+                            "This page shows what was known at " (time(as_of.at)) ". What happened later is left out."
                         }
                     }
                     @if as_of.is_some() {

@@ -44,7 +44,7 @@ async fn pages_show_what_was_known_then() {
         for address in SHOWN {
             let asked = pages.get(&with(address, &format!("as_of={seq}"))).await;
             assert_eq!(asked.status, 200, "{address}: {}", asked.body);
-            assert!(asked.body.contains("This page shows what was known"), "{address}");
+            assert!(asked.body.contains("This page shows what was known at"), "{address}");
             assert!(asked.body.contains(&format!("event {seq}</a>")), "{address}");
             let shown = then.page(address).await;
             // A form of the page carries the moment, too.
@@ -94,7 +94,7 @@ async fn moments_are_checked() {
     let log = ingested(dir.path()).await;
     let pages = Pages::over(&log).await;
     let day = pages.page("/?as_of=2026-11-20%2008:45").await;
-    assert!(day.contains("This page shows what was known"));
+    assert!(day.contains("This page shows what was known at"));
     let before = pages.page("/causes?as_of=0").await;
     assert!(before.contains("Before the first event"));
     for (address, says) in [

@@ -34,7 +34,7 @@ fn body(document: &Value) -> Markup {
             " (OpenAPI 3.1)."
         }
         @let about = document["info"]["description"].as_str().unwrap_or_default();
-        @for paragraph in about.split("\n\n") { p { (paragraph) } }
+        @for paragraph in about.split("\n\n") { p { (prose(paragraph)) } }
         @for topic in Topic::ALL {
             h2 { (topic.as_str()) }
             @for o in OPERATIONS.iter().filter(|o| o.topic == topic) { (operation(o, document)) }
@@ -58,7 +58,7 @@ fn operation(o: &Described, document: &Value) -> Markup {
     let responses = &document["paths"][o.address]["get"]["responses"]["200"]["content"];
     html! {
         h3 id=(o.id) { code { "GET " (o.address) } }
-        p { strong { (o.summary) "." } " " (o.about) }
+        p { strong { (o.summary) "." } " " (prose(o.about)) }
         p { small { "Permitted to: " (o.permission.as_str()) "." } }
         @let all = parameters(o);
         @if !all.is_empty() { div.scroll { table {
@@ -66,7 +66,7 @@ fn operation(o: &Described, document: &Value) -> Markup {
             tbody { @for p in &all { tr {
                 th scope="row" { code { (p["name"].as_str().unwrap_or_default()) } }
                 td { (kind(&p["schema"])) @if p["in"] == "path" { ", in the address" } }
-                td.why { (p["description"].as_str().unwrap_or_default()) (limits(&p["schema"])) }
+                td.why { (prose(p["description"].as_str().unwrap_or_default())) (limits(&p["schema"])) }
             } } }
         } } }
         p { "Answers " @for (at, (media, content)) in responses.as_object().into_iter().flatten().enumerate() {
@@ -75,6 +75,13 @@ fn operation(o: &Described, document: &Value) -> Markup {
             code { (media) }
         } "." }
     }
+}
+
+/// Shows what stands between backticks as code.
+fn prose(text: &str) -> Markup {
+    html! { @for (at, piece) in text.split('`').enumerate() {
+        @if at % 2 == 1 { code { (piece) } } @else { (piece) }
+    } }
 }
 
 /// Returns the type of an answer apart from its moment.
@@ -87,13 +94,13 @@ fn type_of(name: &str, schema: &Value) -> Markup {
     let members = schema["properties"].as_object();
     html! {
         h3 id={ "type-" (name) } { (name) }
-        @if let Some(text) = schema["description"].as_str() { p { (text) } }
+        @if let Some(text) = schema["description"].as_str() { p { (prose(text)) } }
         @if let Some(members) = members { div.scroll { table {
             (parts::column_heads(&[("", "Member"), ("", "Type"), ("", "What it is")]))
             tbody { @for (member, of) in members { tr {
                 th scope="row" { code { (member) } }
                 td { (kind(of)) @if !required.contains(&member.as_str()) { ", or absent" } }
-                td.why { (of["description"].as_str().unwrap_or_default()) }
+                td.why { (prose(of["description"].as_str().unwrap_or_default())) }
             } } }
         } } } @else { p { (kind(schema)) (limits(schema)) } }
     }
