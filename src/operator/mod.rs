@@ -146,6 +146,9 @@ pub fn check(state: &State, event: &Event) -> Result<(), String> {
                 Some(_) => Ok(()),
             }
         }
+        Event::GroupMade(_) | Event::GroupChanged(_) | Event::GroupDeleted(_) => {
+            Err("groups cannot be changed yet".to_owned())
+        }
         hub_facts!() | observations!() | findings!() => {
             Err(format!("`{}` is nothing an operator says", event.kind().name))
         }
@@ -183,6 +186,9 @@ pub fn sign(event: &mut Event, person: PersonId) {
         Event::SubmissionsPaused(e) => Some(&mut e.by),
         Event::SubmissionsResumed(e) => Some(&mut e.by),
         Event::MessageDismissed(e) => Some(&mut e.by),
+        Event::GroupMade(e) => Some(&mut e.by),
+        Event::GroupChanged(e) => Some(&mut e.by),
+        Event::GroupDeleted(e) => Some(&mut e.by),
         package_settings!() => package_settings!(event, set => &mut set.by),
         Event::CollectionCreated(_) | Event::CollectionEdited(_) | hub_facts!() | observations!() | findings!() => None,
     };

@@ -117,6 +117,9 @@ impl Writer {
             | Event::SubmissionsResumed(_)
             | Event::RebuildCancelRequested(_)
             | Event::MessageDismissed(_)
+            | Event::GroupMade(_)
+            | Event::GroupChanged(_)
+            | Event::GroupDeleted(_)
             | hub_facts!()
             | findings!() => false,
         }
