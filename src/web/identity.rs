@@ -56,7 +56,7 @@ impl Identity {
 /// the inbox, and waits until the process that works on the log takes them, at most [`WAIT`].
 pub(super) async fn say(site: &Site, who: &Identity, events: Vec<Event>) -> Result<Reception, Refusal> {
     events.iter().try_for_each(|event| who.may(event))?;
-    let words: Vec<Word> = events.into_iter().map(|event| Word { event, by: who.name() }).collect();
+    let words: Vec<Word> = events.into_iter().map(|event| Word::new(event, who.name())).collect();
     let now = clock::now();
     let checked = site.look(move |view| Checked::words(&view.state, &words, now)).await?;
     Ok(checked.say(&site.log, Some(WAIT)).await?)

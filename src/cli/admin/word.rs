@@ -249,7 +249,7 @@ async fn say(verb: &WordVerb, telling: &Telling, log: &AnyLog) -> Done {
         writeln!(crate::cli::out::stdout(), "nothing changes: `{}` already has these settings", edit.collection)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let word = |event: &Event| Word { event: event.clone(), by: telling.saying.by.clone() };
+    let word = |event: &Event| Word::new(event.clone(), telling.saying.by.clone());
     let words: Vec<Word> = events.iter().map(word).collect();
     let checked = Checked::words(&state, &words, clock::now())?;
     if !telling.force {
