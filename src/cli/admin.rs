@@ -1,5 +1,6 @@
 //! `koschei admin …` and `koschei check-config`.
 
+mod group;
 mod known;
 mod word;
 
@@ -19,6 +20,7 @@ use crate::model::nearest::{WRONG_MAX, did_you_mean, distance};
 #[derive(Subcommand, Debug)]
 pub(crate) enum AdminVerb {
     ForgetPerson(ForgetArgs),
+    Group(Box<group::GroupArgs>),
     #[command(flatten)]
     Word(Box<word::WordVerb>),
 }
@@ -60,6 +62,7 @@ pub(crate) struct CheckConfigArgs {
 pub(super) async fn run(verb: &AdminVerb) -> Done {
     match verb {
         AdminVerb::ForgetPerson(args) => forget(args).await,
+        AdminVerb::Group(args) => group::run(args).await,
         AdminVerb::Word(verb) => word::run(verb).await,
     }
 }

@@ -27,10 +27,10 @@ use crate::operator::{Checked, Word};
 #[derive(Args, Debug, Clone)]
 pub(crate) struct Telling {
     #[command(flatten)]
-    saying: Saying,
+    pub(super) saying: Saying,
     /// Accept names that the log does not know yet
     #[arg(long)]
-    force: bool,
+    pub(super) force: bool,
 }
 
 /// Packages of a collection.
