@@ -112,6 +112,7 @@ const TYPED: &[&str] = &[
     "admin group net --remove curl --reason why --by alice --no-wait",
     "admin group a/b --add curl --reason why --by alice --no-wait",
     "admin group net --delete --reason why --by alice --no-wait --json",
+    "status --group net",
     "admin pause --reason why --by alice --no-wait",
     "admin pause --by alice --no-wait --json",
     "admin resume --by alice --no-wait",
