@@ -51,6 +51,10 @@ pub(super) fn update(nvr: &str) -> String {
     format!("/update/{}", encoded(nvr))
 }
 
+pub(super) fn group(name: &str) -> String {
+    format!("/groups/{}", encoded(name))
+}
+
 pub(super) fn event(seq: Seq) -> String {
     format!("/event/{seq}")
 }
