@@ -8,6 +8,7 @@ mod causes;
 mod collections;
 mod cursor;
 mod events;
+mod groups;
 mod openapi;
 mod operation;
 mod package;
@@ -35,6 +36,8 @@ pub(in crate::web) const OPERATIONS: &[Described] = &[
     Described::shows::<collections::OneCollection>(),
     Described::shows::<collections::Repositories>(),
     Described::shows::<collections::Compare>(),
+    Described::shows::<groups::Groups>(),
+    Described::shows::<groups::OneGroup>(),
     Described::shows::<causes::Causes>(),
     Described::shows::<causes::OneCause>(),
     Described::shows::<causes::Update>(),
