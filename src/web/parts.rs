@@ -40,6 +40,7 @@ pub(super) fn layout(title: &str, status: &Status, as_of: Option<AsOf>, main: Ma
                     nav aria-label="Main" {
                         a.home href="/" { "Koschei" }
                         a href="/packages" { "Packages" }
+                        a href="/groups" { "Groups" }
                         a href="/causes" { "Causes" }
                     }
                     form role="search" action="/packages" {

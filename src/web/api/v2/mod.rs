@@ -18,6 +18,7 @@ mod service;
 mod stream;
 mod viewer;
 
+pub(in crate::web) use groups::GroupSummary;
 pub(in crate::web) use openapi::document;
 pub(in crate::web) use operation::Described;
 pub(in crate::web) use stream::STREAMS_MAX;
