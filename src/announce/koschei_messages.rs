@@ -42,7 +42,7 @@ struct PackageBody<'a> {
     collection: &'a str,
     /// The collection's name for people.
     collection_name: &'a str,
-    /// Always empty: there are no groups. The schema of the original wants the field.
+    /// Always empty: groups of packages are not told. The schema of the original wants the field.
     groups: [&'a str; 0],
 }
 

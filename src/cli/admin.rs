@@ -1,5 +1,6 @@
 //! `koschei admin …` and `koschei check-config`.
 
+mod group;
 mod known;
 mod token;
 mod word;
@@ -21,6 +22,7 @@ use crate::model::nearest::{WRONG_MAX, did_you_mean, distance};
 pub(crate) enum AdminVerb {
     ForgetPerson(ForgetArgs),
     Token(token::TokenArgs),
+    Group(Box<group::GroupArgs>),
     #[command(flatten)]
     Word(Box<word::WordVerb>),
 }
@@ -63,6 +65,7 @@ pub(super) async fn run(verb: &AdminVerb) -> Done {
     match verb {
         AdminVerb::ForgetPerson(args) => forget(args).await,
         AdminVerb::Token(args) => token::run(args).await,
+        AdminVerb::Group(args) => group::run(args).await,
         AdminVerb::Word(verb) => word::run(verb).await,
     }
 }

@@ -34,7 +34,7 @@ pub(crate) struct Saying {
     no_wait: bool,
     /// Print JSON
     #[arg(long)]
-    json: bool,
+    pub(crate) json: bool,
 }
 
 impl Saying {

@@ -12,9 +12,10 @@ use super::in_order::in_order;
 use super::open::{known_collection, reading, state_as_of};
 use super::{CliError, DbArgs, Done};
 use crate::decide::Policy;
-use crate::fold::{Collection, Package, State};
+use crate::fold::{Collection, Group, Package, State};
 use crate::log::EventLog;
 use crate::model::{Name, PackageState, Timestamp};
+use crate::operator::groups;
 use crate::view::package::{self as package_view, CollectionView, PackageView, Report};
 
 /// Show every package: its state and since when, why, its priority and last builds.
@@ -29,6 +30,9 @@ pub(crate) struct StatusArgs {
     /// Show only this collection
     #[arg(long, value_name = "C")]
     collection: Option<String>,
+    /// Show only packages of this group
+    #[arg(long, value_name = "NAME")]
+    group: Option<String>,
     /// Show only packages in these states: ok, failing, unresolved, unknown, untracked, blocked
     #[arg(long, value_name = "STATE,…", value_delimiter = ',')]
     state: Vec<String>,
@@ -75,19 +79,25 @@ pub(super) async fn run(args: &StatusArgs) -> Done {
     if let Some(wanted) = &args.collection {
         known_collection(&state, wanted)?;
     }
+    let group = match &args.group {
+        Some(name) => {
+            Some(groups::find(&state, name).map_err(|why| CliError::Rejected(format!("show a group: {why}")))?)
+        }
+        None => None,
+    };
     let of = Of { state: &state, now, policy: Policy::in_force(&state) };
     let shown: Vec<_> = state
         .collections
         .iter()
         .filter(|(n, _)| args.collection.as_deref().is_none_or(|w| w == n.as_str()))
-        .map(|c| (package_view::collection(&state, c, package_view::counts(c.1)), entries(c, &args.state)))
+        .map(|c| (package_view::collection(&state, c, package_view::counts(c.1)), entries(c, &args.state, group)))
         .collect();
     log.close().await;
     if args.json {
         json(&of, shown, &mut crate::cli::out::stdout().lock())?;
     } else {
-        // A caller that asks for a state wants to see its packages.
-        let all = args.all || !args.state.is_empty();
+        // A caller that asks for a state or a group wants to see its packages.
+        let all = args.all || !args.state.is_empty() || group.is_some();
         table::people(&of, &shown, all, &mut crate::cli::out::stdout().lock())?;
     }
     // The process ends now. Taking a large state apart takes a tenth of a second, and helps nobody.
@@ -95,15 +105,18 @@ pub(super) async fn run(args: &StatusArgs) -> Done {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Returns the packages of a collection that are in one of these states, or all, in the order in
-/// which they are shown.
-fn entries<'a>((name, c): (&'a Name, &'a Collection), states: &[String]) -> Vec<Entry<'a>> {
+/// Returns the packages of a collection that are in one of these states, or all, and in the group, in
+/// the order in which they are shown.
+fn entries<'a>((name, c): (&'a Name, &'a Collection), states: &[String], group: Option<&Group>) -> Vec<Entry<'a>> {
     let entry = |package: (&'a Name, &'a Package)| Entry {
         collection: (name, c),
         package,
         state: package.1.state(c.settings.track_all),
     };
-    let wanted = |e: &Entry<'_>| states.is_empty() || states.iter().any(|s| s == e.state.as_str());
+    let wanted = |e: &Entry<'_>| {
+        group.is_none_or(|g| g.packages.contains(e.package.0))
+            && (states.is_empty() || states.iter().any(|s| s == e.state.as_str()))
+    };
     let mut entries: Vec<_> = c.packages.iter().map(entry).filter(wanted).collect();
     entries.sort_by(|a, b| (package_view::rank(a.state), a.package.0).cmp(&(package_view::rank(b.state), b.package.0)));
     entries

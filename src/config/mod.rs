@@ -7,6 +7,7 @@
 pub mod announce;
 pub(crate) mod build_opts;
 mod collection;
+pub mod group;
 pub mod hub;
 mod jetstream;
 mod listen;
@@ -26,6 +27,7 @@ use crate::model::{Class, Classified, Hub};
 
 pub use announce::{AnnounceConfig, NoQueue};
 pub use collection::{BuildsOnConfig, CollectionConfig, PackageConfig};
+pub use group::{GroupConfig, WantedGroup};
 pub use hub::{AuthName, BusConfig, Executor, HubConfig, ServeConfig};
 pub use jetstream::JetStreamConfig;
 pub use listen::listen_address;
@@ -145,6 +147,9 @@ pub struct Config {
     /// Collections. Without any, every tag that gets repositories becomes one.
     #[serde(rename = "collection")]
     pub collections: Vec<CollectionConfig>,
+    /// Groups of packages. Operators can make others by command.
+    #[serde(rename = "group")]
+    pub groups: Vec<GroupConfig>,
 }
 
 impl Default for Config {
@@ -169,6 +174,7 @@ impl Default for Config {
             policy: Policy::default(),
             hubs: Vec::new(),
             collections: Vec::new(),
+            groups: Vec::new(),
         }
     }
 }
@@ -186,8 +192,10 @@ impl Config {
             return Err(ConfigError::Value { path: path.to_owned(), what });
         }
         let text = std::fs::read_to_string(path).map_err(read)?;
-        let config: Self = toml::from_str(&text)
+        let mut config: Self = toml::from_str(&text)
             .map_err(|e| ConfigError::Syntax { path: path.to_owned(), what: syntax::toml_error(&text, &e) })?;
+        let directory = path.parent().unwrap_or(Path::new(""));
+        config.groups.iter_mut().try_for_each(|group| group.complete(directory))?;
         config.check().map_err(|what| ConfigError::Value { path: path.to_owned(), what })?;
         config.policy.validate()?;
         Ok(config)
@@ -231,6 +239,7 @@ impl Config {
         }
         self.serve.check()?;
         build_opts::check(&self.build_opts)?;
+        group::check(&self.groups)?;
         for (i, hub) in self.hubs.iter().enumerate() {
             hub.check()?;
             if self.hubs.iter().skip(i + 1).any(|other| other.name == hub.name) {

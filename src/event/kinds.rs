@@ -7,12 +7,13 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::facts::*;
+use super::groups::*;
 use super::koschei::*;
 use super::operator::*;
 use super::rebuilds::*;
 use super::upcast;
 use super::updates::*;
-use crate::model::{Name, RepoId};
+use crate::model::{Name, RepoId, counted};
 
 /// Name and version of a stored kind, such as `build_tagged` 1.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -178,6 +179,9 @@ kinds! {
         SubmissionsPaused = "submissions_paused" v 1;
         SubmissionsResumed = "submissions_resumed" v 1;
         MessageDismissed = "message_dismissed" v 1;
+        GroupMade = "group_made" v 1;
+        GroupChanged = "group_changed" v 1;
+        GroupDeleted = "group_deleted" v 1;
     }
 }
 
@@ -188,6 +192,11 @@ pub fn package_subject(hub: &str, package: &str) -> String {
 
 /// Subject of dismissed messages. Reading by this subject counts them.
 pub const DISMISSED: &str = "inbox";
+
+/// Returns the subject of everything about a group of packages.
+pub fn group_subject(group: &str) -> String {
+    format!("group/{group}")
+}
 
 /// Returns the subject of everything about a collection, or about a package in it.
 pub fn collection_subject(collection: &str, package: Option<&str>) -> String {
@@ -203,9 +212,14 @@ impl Event {
         package_settings!(self, set => (&set.collection, &set.package))
     }
 
+    /// Checks whether the event is about a group of packages.
+    pub const fn is_of_group(&self) -> bool {
+        matches!(self, Self::GroupMade(_) | Self::GroupChanged(_) | Self::GroupDeleted(_))
+    }
+
     /// Returns what the event is about, as a path: `HUB/package/NAME`, `HUB/tag/NAME`,
     /// `HUB/target/NAME`, `HUB/repo/ID`, `HUB/reconciliation`, `HUB/policy/NAME`,
-    /// `collection/NAME[/PACKAGE]`, `inbox` or `engine`. Reading by subject gives the history of
+    /// `collection/NAME[/PACKAGE]`, `group/NAME`, `inbox` or `engine`. Reading by subject gives the history of
     /// that object.
     pub fn subject(&self) -> String {
         let of_collection = |c: &Name, p: &Name| collection_subject(c, Some(p));
@@ -236,6 +250,9 @@ impl Event {
                 Some(collection) => collection_subject(collection, None),
                 None => "engine".to_owned(),
             },
+            Self::GroupMade(e) => group_subject(&e.group),
+            Self::GroupChanged(e) => group_subject(&e.group),
+            Self::GroupDeleted(e) => group_subject(&e.group),
             Self::RepoResolved(e) => collection_subject(&e.collection, None),
             Self::RepoNotResolved(e) => collection_subject(&e.collection, None),
             Self::ResolutionExamined(e) => collection_subject(&e.collection, None),
@@ -413,8 +430,27 @@ impl fmt::Display for Event {
                 write!(f, "time of message {} replaced: {} by {}", e.message, e.said, e.taken)
             }
             Self::MessageDismissed(e) => write!(f, "message {} dismissed: {}", e.message, e.reason),
+            Self::GroupMade(e) => {
+                let n = e.packages.len();
+                write!(f, "group {} made with {}", e.group, counted::count(n, "package", "packages"))?;
+                said_why(f, e.configured, &e.reason)
+            }
+            Self::GroupChanged(e) => {
+                write!(f, "group {} changed, {}", e.group, e.what())?;
+                said_why(f, e.configured, &e.reason)
+            }
+            Self::GroupDeleted(e) => write!(f, "group {} deleted: {}", e.group, e.reason),
             Self::MessageRetried(e) => write!(f, "message {} retried, understood: {}", e.message, e.understood),
         }
+    }
+}
+
+/// Writes why a group is what it is.
+fn said_why(f: &mut fmt::Formatter<'_>, configured: bool, reason: &str) -> fmt::Result {
+    match (configured, reason) {
+        (true, _) => f.write_str(", as configured"),
+        (false, "") => Ok(()),
+        (false, reason) => write!(f, ": {reason}"),
     }
 }
 

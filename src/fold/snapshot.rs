@@ -22,7 +22,7 @@ use crate::model::{Class, Classified, Seq};
 
 /// Version of the format. Increase it whenever the shape of [`State`] or the form of its bytes
 /// changes. A snapshot of another version is not used.
-pub const VERSION: u32 = 13;
+pub const VERSION: u32 = 14;
 
 /// First bytes of a snapshot.
 const MAGIC: [u8; 8] = *b"KoSnap\r\n";
@@ -116,6 +116,7 @@ impl State {
             recorded_at: self.recorded_at,
             hubs: Map::default(),
             collections: Map::default(),
+            groups: self.groups.clone(),
             policy: self.policy.clone(),
             last_tick: self.last_tick,
             last_evaluation: self.last_evaluation,

@@ -13,6 +13,7 @@ use super::arch::Allowed;
 use super::build::{Build, BuildrootOverride, real_outcome};
 use super::collection::Collection;
 use super::evidence::{self, Evidence, EvidenceKind};
+use super::groups::Group;
 use super::package::{Latest, stands_for};
 use super::refusal::Refusal;
 use super::repo::Repo;
@@ -124,6 +125,9 @@ pub struct State {
     pub hubs: Map<Hub, HubState>,
     /// Collections by name.
     pub collections: Map<Name, Collection>,
+    /// Groups of source packages by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub groups: BTreeMap<Name, Group>,
     /// The policy in force, if one was adopted.
     pub policy: Option<AdoptedPolicy>,
     /// Time of the last tick.
@@ -324,6 +328,9 @@ impl State {
             Event::CollectionCreated(c) => self.collection_set(&c.collection, &c.settings),
             Event::CollectionEdited(c) => self.collection_set(&c.collection, &c.settings),
             package_settings!() => self.package_set(&e.event),
+            Event::GroupMade(g) => self.group_made(g, e.recorded_at),
+            Event::GroupChanged(g) => self.group_changed(g, e.recorded_at),
+            Event::GroupDeleted(g) => self.group_deleted(g),
             Event::SubmissionsPaused(p) => self.set_pause(p.collection.as_ref(), Some(&p.reason)),
             Event::SubmissionsResumed(p) => {
                 self.set_pause(p.collection.as_ref(), None);

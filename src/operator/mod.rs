@@ -3,10 +3,12 @@
 //! A word is checked against the state and put into the inbox. The process that works on the log
 //! appends it. [`Checked`] is the only way in, for every interface.
 
+pub mod groups;
 mod saying;
 
 use std::time::Duration;
 
+pub use groups::Maintainers;
 pub use saying::{Checked, Reception, SayError};
 use serde::{Deserialize, Serialize};
 
@@ -15,7 +17,7 @@ use crate::event::{
     package_settings,
 };
 use crate::fold::{Collection, State};
-use crate::log::Incoming;
+use crate::log::{Incoming, PAYLOAD_BYTES_MAX};
 use crate::model::arch::ArchOverride;
 use crate::model::nearest::did_you_mean;
 use crate::model::{Name, PersonId, Timestamp};
@@ -33,6 +35,8 @@ pub const SOURCE: &str = "operator";
 pub const HEAR_EVERY: Duration = Duration::from_millis(250);
 /// Longest message, in bytes.
 const MAX_BYTES: usize = 64 << 10;
+/// Longest message about a group, in bytes: it may name all its packages.
+const GROUP_MAX_BYTES: usize = PAYLOAD_BYTES_MAX;
 
 /// An operator's word as it is put into the inbox.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -42,6 +46,16 @@ pub struct Word {
     /// Name of the operator. The log gets a stand-in for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
+    /// Persons that a word about a group names.
+    #[serde(default, skip_serializing_if = "Maintainers::is_empty")]
+    pub maintainers: Maintainers,
+}
+
+impl Word {
+    /// Makes a word that names nobody but the operator.
+    pub fn new(event: impl Into<Event>, by: Option<String>) -> Self {
+        Self { event: event.into(), by, maintainers: Maintainers::default() }
+    }
 }
 
 /// A request to retry messages.
@@ -92,10 +106,36 @@ fn message_of(body: Vec<u8>, now: Timestamp) -> Incoming {
 /// # Errors
 /// Returns a text that says why the body is no word of an operator.
 pub fn read(body: &[u8]) -> Result<Word, String> {
-    if body.len() > MAX_BYTES {
-        return Err(format!("{} bytes; an operator's message has at most {MAX_BYTES}", body.len()));
+    let within = |most: usize| match body.len() > most {
+        true => Err(format!("{} bytes; an operator's message has at most {most}", body.len())),
+        false => Ok(()),
+    };
+    within(GROUP_MAX_BYTES)?;
+    let word: Word = serde_json::from_slice(body).map_err(|e| format!("not an operator's message: {e}"))?;
+    if !word.event.is_of_group() {
+        within(MAX_BYTES)?;
     }
-    serde_json::from_slice(body).map_err(|e| format!("not an operator's message: {e}"))
+    Ok(word)
+}
+
+/// Checks whether an operator may say a word, and whether it makes sense in this state.
+///
+/// # Errors
+/// Returns a text that says why not.
+pub fn check_word(state: &State, word: &Word) -> Result<(), String> {
+    check(state, &word.event)?;
+    if !word.maintainers.is_empty() && !matches!(word.event, Event::GroupMade(_) | Event::GroupChanged(_)) {
+        return Err("only a group has maintainers".to_owned());
+    }
+    word.maintainers.check()?;
+    match &word.event {
+        Event::GroupMade(e) if !e.maintainers.is_empty() => Err(groups::BY_NAME.to_owned()),
+        Event::GroupChanged(e) if !e.maintainers_added.is_empty() || !e.maintainers_removed.is_empty() => {
+            Err(groups::BY_NAME.to_owned())
+        }
+        Event::GroupChanged(e) if e.is_empty() && word.maintainers.is_empty() => Err(groups::nothing_changes(e)),
+        _ => Ok(()),
+    }
 }
 
 /// Checks whether an operator may say this event, and whether it makes sense in this state.
@@ -134,6 +174,7 @@ pub fn check(state: &State, event: &Event) -> Result<(), String> {
         Event::MessageDismissed(d) => reason(&d.reason).map(drop),
         Event::SubmissionsPaused(p) => p.collection.as_deref().map_or(Ok(()), collection),
         Event::SubmissionsResumed(p) => p.collection.as_deref().map_or(Ok(()), collection),
+        Event::GroupMade(_) | Event::GroupChanged(_) | Event::GroupDeleted(_) => groups::check(state, event),
         Event::RebuildCancelRequested(c) => {
             let Some(id) = c.task_id else {
                 let open = c.rebuild.is_some_and(|r| state.rebuilds.contains_key(&r));
@@ -183,6 +224,9 @@ pub fn sign(event: &mut Event, person: PersonId) {
         Event::SubmissionsPaused(e) => Some(&mut e.by),
         Event::SubmissionsResumed(e) => Some(&mut e.by),
         Event::MessageDismissed(e) => Some(&mut e.by),
+        Event::GroupMade(e) => Some(&mut e.by),
+        Event::GroupChanged(e) => Some(&mut e.by),
+        Event::GroupDeleted(e) => Some(&mut e.by),
         package_settings!() => package_settings!(event, set => &mut set.by),
         Event::CollectionCreated(_) | Event::CollectionEdited(_) | hub_facts!() | observations!() | findings!() => None,
     };

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::{RETRIES_MAX, Retry, Word, check, message, reason, retry_message};
+use super::{RETRIES_MAX, Retry, Word, check_word, message, reason, retry_message};
 use crate::event::MessageDismissed;
 use crate::fold::State;
 use crate::log::{Disposition, EventLog, Fate, Incoming, LogError};
@@ -57,7 +57,7 @@ impl Checked {
     /// Returns [`SayError::Refused`] if one of them does not.
     pub fn words(state: &State, words: &[Word], now: Timestamp) -> Result<Self, SayError> {
         for word in words {
-            check(state, &word.event).map_err(SayError::Refused)?;
+            check_word(state, word).map_err(SayError::Refused)?;
         }
         Ok(Self { messages: words.iter().map(|word| message(word, now)).collect() })
     }
@@ -70,7 +70,7 @@ impl Checked {
         let why = reason(why).map_err(SayError::Refused)?;
         let word = |id: &String| {
             let event = MessageDismissed { message: id.clone(), reason: why.to_owned(), by: None };
-            message(&Word { event: event.into(), by: by.map(str::to_owned) }, now)
+            message(&Word::new(event, by.map(str::to_owned)), now)
         };
         Ok(Self { messages: ids.iter().map(word).collect() })
     }
@@ -142,7 +142,7 @@ mod tests {
 
     fn pause(collection: Option<&str>) -> Word {
         let event = SubmissionsPaused { collection: collection.map(Into::into), by: None, reason: String::new() };
-        Word { event: event.into(), by: None }
+        Word::new(event, None)
     }
 
     async fn waiting(log: &AnyLog) -> usize {

@@ -50,8 +50,8 @@ impl KojiLinks {
 /// Checks whether an address is one of a page that shows a state, and so takes `as_of`.
 pub(super) fn shows_state(address: &str) -> bool {
     let path = address.split(['?', '#']).next().unwrap_or_default();
-    let below = ["/package/", "/collection/", "/cause/", "/update/"];
-    ["/", "/packages", "/causes"].contains(&path) || below.iter().any(|begin| path.starts_with(begin))
+    let below = ["/package/", "/collection/", "/cause/", "/update/", "/groups/"];
+    ["/", "/packages", "/causes", "/groups"].contains(&path) || below.iter().any(|begin| path.starts_with(begin))
 }
 
 /// Lets every link and form of a page lead to the same moment as the page. `html` must be as
@@ -85,6 +85,10 @@ pub(super) fn carried(html: &str, as_of: &str) -> String {
 
 pub(super) fn update(nvr: &str) -> String {
     format!("/update/{}", encoded(nvr))
+}
+
+pub(super) fn group(name: &str) -> String {
+    format!("/groups/{}", encoded(name))
 }
 
 pub(super) fn event(seq: Seq) -> String {

@@ -5,7 +5,8 @@ use super::orders::{Entry, index};
 use super::params::{self, PackagesRequest, Search};
 use super::refusal::{Refusal, short};
 use super::view::View;
-use crate::fold::Collection;
+use crate::fold::{Collection, Group};
+use crate::model::nearest::nearest;
 use crate::model::{Name, PackageState};
 use crate::view::package::{STATES, rank};
 
@@ -25,6 +26,33 @@ pub(super) fn collections<'a>(
             })
         }
     }
+}
+
+/// Finds a group.
+///
+/// # Errors
+/// Refuses an unknown name, and offers similar ones.
+pub(super) fn group<'a>(view: &'a View, name: &str) -> Result<(&'a Name, &'a Group), Refusal> {
+    view.state.groups.get_key_value(name).ok_or_else(|| {
+        let near = nearest(name, view.state.groups.keys().map(Name::as_str));
+        let offered = near.into_iter().map(|n| (n.to_owned(), links::group(n))).collect();
+        Refusal::NotFound(format!("there is no group `{}`", short(name)), offered)
+    })
+}
+
+/// Counts the packages of a group in each of [`STATES`], over these collections. Cost: O(packages of
+/// the group · collections).
+pub(super) fn counts<'a>(
+    group: &Group,
+    of: impl IntoIterator<Item = (&'a Name, &'a Collection)>,
+) -> [usize; STATES.len()] {
+    let mut counts = [0; STATES.len()];
+    for (_, c) in of {
+        for package in group.packages.iter().filter_map(|name| c.packages.get(name)) {
+            counts[rank(package.state(c.settings.track_all))] += 1;
+        }
+    }
+    counts
 }
 
 /// The requested page of a list.
@@ -54,6 +82,10 @@ pub(super) fn page<'a>(
         [] => !matches!(state, PackageState::Blocked | PackageState::Untracked),
         _ => wanted.states.contains(&state),
     });
+    let members = match &wanted.group {
+        Some(name) => Some(listing.places.in_group(&view.state, group(view, name)?.1)),
+        None => None,
+    };
     let search = Search::new(&wanted.search);
     let found: Option<Vec<bool>> =
         search.map(|search| listing.places.lower.iter().map(|name| search.fits(name)).collect());
@@ -66,7 +98,8 @@ pub(super) fn page<'a>(
         let (place, state) = (listing.places.sorted[*at as usize], listing.states[*at as usize]);
         let name = place.name as usize;
         let fits = only.is_none_or(|c| c == place.collection) && fit[rank(state)];
-        if !fits || found.as_ref().is_some_and(|found| !found[name]) {
+        let is_out = |names: &Option<Vec<bool>>| names.as_ref().is_some_and(|names| !names[name]);
+        if !fits || is_out(&members) || is_out(&found) {
             continue;
         }
         let row = match row_of.get(name) {
@@ -107,6 +140,7 @@ pub(super) fn address(wanted: &PackagesRequest, change: impl FnOnce(&mut Package
         "/packages",
         &[
             ("collection", w.collection.as_deref().unwrap_or_default()),
+            ("group", w.group.as_deref().unwrap_or_default()),
             ("state", &states.join(",")),
             ("q", &w.search),
             ("order", &unless(order == "state", order.clone())),

@@ -8,9 +8,10 @@
 //! | address | what |
 //! | --- | --- |
 //! | `/` | collections, what broke or was repaired lately, what runs; with `json=1` as `koschei status --json` |
-//! | `/packages?collection=&state=&q=&order=&page=` | packages; with `json=1` as `koschei status --json` |
+//! | `/packages?collection=&group=&state=&q=&order=&page=` | packages; with `json=1` as `koschei status --json` |
 //! | `/package/NAME?collection=` | one package; with `json=1` as `koschei why --json` |
 //! | `/collection/NAME` | settings, architectures, repositories |
+//! | `/groups`, `/groups/NAME` | groups of packages, and their packages by state |
 //! | `/causes?collection=` | updates that break packages now; with `json=1` as a list |
 //! | `/cause/ID` | one of them, and the packages it breaks; or broke, if it is over |
 //! | `/update/NVR` | what an update broke, over all collections |

@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use super::params::{Order, SortKey};
 use crate::decide::Policy;
 use crate::decide::eligibility::priority_of;
-use crate::fold::{Collection, Package, State};
+use crate::fold::{Collection, Group, Package, State};
 use crate::model::{Name, PackageState};
 use crate::view::package::{STATES, rank};
 
@@ -73,6 +73,20 @@ impl Places {
             lower.push(same[0].0.to_lowercase().into());
         }
         Self { sorted, lower, of }
+    }
+}
+
+impl Places {
+    /// Says of each different name whether it is in a group. Both are sorted. Cost: O(packages).
+    pub(super) fn in_group(&self, state: &State, group: &Group) -> Vec<bool> {
+        let mut found = vec![false; self.lower.len()];
+        let mut members = group.packages.iter().peekable();
+        for place in &self.sorted {
+            let (_, (name, _)) = place.entry(state);
+            while members.next_if(|member| *member < name).is_some() {}
+            found[place.name as usize] = members.peek() == Some(&name);
+        }
+        found
     }
 }
 

@@ -18,6 +18,7 @@ pub(super) const ROWS_MAX: usize = 1_000;
 #[serde(default)]
 pub(super) struct PackagesQuery {
     pub(super) collection: Option<String>,
+    group: Option<String>,
     state: String,
     q: String,
     order: String,
@@ -122,6 +123,7 @@ impl Order {
 #[derive(Clone, Debug)]
 pub(super) struct PackagesRequest {
     pub(super) collection: Option<String>,
+    pub(super) group: Option<String>,
     /// Empty means all packages that are tracked and not blocked.
     pub(super) states: Vec<PackageState>,
     pub(super) search: String,
@@ -135,6 +137,7 @@ impl PackagesQuery {
     pub(super) fn check(self) -> Result<PackagesRequest, Refusal> {
         Ok(PackagesRequest {
             collection: self.collection.filter(|c| !c.is_empty()),
+            group: self.group.filter(|g| !g.is_empty()),
             states: states(&self.state)?,
             search: search(&self.q)?,
             order: order(&self.order)?,

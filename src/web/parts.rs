@@ -43,6 +43,7 @@ pub(super) fn layout(title: &str, status: &Status, moment: Option<(AsOf, &Asked)
                     nav aria-label="Main" {
                         a.home href="/" { "Koschei" }
                         a href="/packages" { "Packages" }
+                        a href="/groups" { "Groups" }
                         a href="/causes" { "Causes" }
                     }
                     form role="search" action="/packages" {

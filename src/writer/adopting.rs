@@ -2,13 +2,17 @@
 //!
 //! It also closes the requests that an import left without a command.
 
+use std::collections::BTreeSet;
+
 use super::Writer;
+use crate::config::WantedGroup;
 use crate::event::{
-    CollectionEdited, Event, FactId, PolicyAdopted, RebuildNotSubmitted, Source, findings, hub_facts, package_settings,
+    CollectionEdited, Event, FactId, GROUPS_MAX, GroupChanged, GroupMade, PolicyAdopted, RebuildNotSubmitted, Source,
+    findings, hub_facts, package_settings,
 };
-use crate::fold::Collection;
+use crate::fold::{Collection, State};
 use crate::log::LogError;
-use crate::model::{PROGRAM, RebuildId, Seq};
+use crate::model::{Name, PROGRAM, PersonId, RebuildId, Seq};
 
 impl Writer {
     /// Adopts policy and configuration if no message has caused that yet, and appends the resulting
@@ -73,6 +77,7 @@ impl Writer {
             }
             self.push(event, Source::Operator, None, None);
         }
+        self.adopt_groups();
         // Observations come after the collections: a collection must learn whether its target
         // exists.
         for event in self.resolver.observations() {
@@ -82,6 +87,42 @@ impl Writer {
                 new.fact = Some(FactId::of(&format!("{text}/{}", Seq::after(self.state.seq))));
                 self.append(new);
             }
+        }
+    }
+
+    /// Makes and changes the groups that the configuration names. Others stay: what an operator made is
+    /// none of its business, and of what left it the journal says so.
+    fn adopt_groups(&mut self) {
+        let wanted = std::mem::take(&mut self.settings.groups);
+        for group in &wanted {
+            let (state, persons) = (&self.state, &mut self.persons);
+            let stand_in = |name: &String| persons.stand_in(name, &mut self.commit);
+            let maintainers: BTreeSet<PersonId> = group.maintainers.iter().map(stand_in).collect();
+            let Some(known) = state.groups.get(&group.name) else {
+                if state.groups.len() >= GROUPS_MAX {
+                    tracing::warn!(group = %group.name, "the configured group was not made: there are {GROUPS_MAX} \
+                        groups already");
+                    continue;
+                }
+                let made = GroupMade {
+                    group: group.name.clone(),
+                    packages: group.packages.iter().cloned().collect(),
+                    maintainers: maintainers.into_iter().collect(),
+                    configured: true,
+                    reason: String::new(),
+                    by: None,
+                };
+                self.push(made.into(), Source::Operator, None, None);
+                continue;
+            };
+            let change = known.change_to(&group.name, &group.packages, &maintainers);
+            if !change.is_empty() || !known.configured {
+                self.push(GroupChanged { configured: true, ..change }.into(), Source::Operator, None, None);
+            }
+        }
+        for name in left(&self.state, &wanted) {
+            tracing::info!(group = %name, "the group is not in the configuration any more, and stays as it is; \
+                `koschei admin group {name} --delete` deletes it");
         }
     }
 
@@ -117,8 +158,34 @@ impl Writer {
             | Event::SubmissionsResumed(_)
             | Event::RebuildCancelRequested(_)
             | Event::MessageDismissed(_)
+            | Event::GroupMade(_)
+            | Event::GroupChanged(_)
+            | Event::GroupDeleted(_)
             | hub_facts!()
             | findings!() => false,
         }
+    }
+}
+
+/// Returns the groups of the configuration that it does not name any more.
+fn left<'a>(state: &'a State, wanted: &[WantedGroup]) -> Vec<&'a Name> {
+    let is_wanted = |name: &Name| wanted.iter().any(|group| group.name == *name);
+    state.groups.iter().filter(|(name, g)| g.configured && !is_wanted(name)).map(|(name, _)| name).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fold::Group;
+
+    #[test]
+    fn only_groups_of_the_configuration_leave_it() {
+        let group = |configured| Group { configured, ..Group::default() };
+        let groups = [("a", true), ("b", false), ("c", true)].map(|(name, c)| (Name::from(name), group(c)));
+        let mut state = State::default();
+        state.groups = groups.into();
+        let wanted = |name: &str| WantedGroup { name: name.into(), packages: BTreeSet::new(), maintainers: Vec::new() };
+        assert_eq!(left(&state, &[wanted("a"), wanted("d")]), ["c"]);
+        assert_eq!(left(&state, &[]), ["a", "c"]);
     }
 }

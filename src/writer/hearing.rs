@@ -5,7 +5,7 @@ use crate::event::{Event, MessageRetried, Source};
 use crate::log::{Disposition, EventLog, Incoming, LogError, Pending, Position, Settled};
 use crate::message::{self, CommandResult, Interpretation, RESULT_SOURCE, UNREADABLE};
 use crate::model::{PersonId, Timestamp};
-use crate::operator;
+use crate::operator::{self, Maintainers};
 
 /// Set-aside messages that are read at once for a retry. Each may have megabytes.
 const RETRIED_AT_ONCE: usize = 20;
@@ -82,10 +82,21 @@ impl Writer {
             Ok(word) => word,
             Err(reason) => return Ok(Disposition::Parked { reason }),
         };
-        if let Err(reason) = operator::check(self.state(), &word.event) {
+        if let Err(reason) = operator::check_word(self.state(), &word) {
             return Ok(Disposition::Parked { reason });
         }
+        if word.event.is_of_group() {
+            // The configuration may be about the same group, and it comes first.
+            self.move_clock(self.said_at(message));
+            self.begin();
+            if let Err(reason) = operator::check_word(self.state(), &word) {
+                return Ok(Disposition::Parked { reason });
+            }
+        }
         let mut event = word.event;
+        if let Err(reason) = self.maintain(&mut event, &word.maintainers) {
+            return Ok(Disposition::Parked { reason });
+        }
         if let Event::MessageDismissed(dismissed) = &event {
             let found = self.log.parked_messages(&[&dismissed.message]).await?;
             let Some((dismissed_at, _)) = found.first().filter(|(p, _)| !self.commit.retried.contains(&p.position))
@@ -103,6 +114,18 @@ impl Writer {
         }
         self.operator(event, self.said_at(message)).await?;
         Ok(Disposition::Done)
+    }
+
+    /// Puts the stand-ins of maintainers into an event about a group.
+    fn maintain(&mut self, event: &mut Event, named: &Maintainers) -> Result<(), String> {
+        if !event.is_of_group() {
+            return Ok(());
+        }
+        // Who is to be removed and has no stand-in is no maintainer either.
+        let remove: Vec<PersonId> =
+            named.remove.iter().map(|name| self.persons.known(name).unwrap_or_else(|| PersonId::new(name))).collect();
+        let add = named.add.iter().map(|name| self.person(name)).collect();
+        operator::groups::maintain(&self.state, event, add, &remove)
     }
 
     /// Retries messages that were set aside. Without a hub they are handled at once. With a hub

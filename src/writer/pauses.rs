@@ -51,6 +51,9 @@ impl Pauses {
                 | Event::CollectionEdited(_)
                 | package_settings!()
                 | Event::MessageDismissed(_)
+                | Event::GroupMade(_)
+                | Event::GroupChanged(_)
+                | Event::GroupDeleted(_)
                 | hub_facts!()
                 | observations!()
                 | findings!() => {}

@@ -26,6 +26,11 @@ impl Persons {
         Ok(Self { known, as_of })
     }
 
+    /// Returns the stand-in of a person, if there is one.
+    pub(crate) fn known(&self, name: &str) -> Option<PersonId> {
+        self.known.get(name).cloned()
+    }
+
     /// Returns the stand-in of a person for the events of `commit`, and makes one if there is none.
     /// The log refuses the commit if somebody was erased meanwhile.
     pub(crate) fn stand_in(&mut self, name: &str, commit: &mut Commit) -> PersonId {

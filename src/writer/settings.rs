@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::announce::Telling;
-use crate::config::{CollectionConfig, Config, Executor, ModeName, build_opts};
+use crate::config::{CollectionConfig, Config, Executor, ModeName, WantedGroup, build_opts, group};
 use crate::decide::Policy;
 use crate::decide::command::{BindRepo, BuildOptions};
 use crate::event::{Event, Source};
@@ -31,6 +31,8 @@ pub struct Settings {
     pub find_collections: bool,
     /// Configured collections, tracking and priorities, as the events that set them.
     pub wanted: Vec<Event>,
+    /// Configured groups of packages.
+    pub groups: Vec<WantedGroup>,
     /// Hubs that can be queried and submitted to. Requests for other hubs are closed at once.
     pub hubs: BTreeSet<Hub>,
     /// Hubs whose commands go to outside executors (`executor = "jetstream"`).
@@ -68,6 +70,7 @@ impl Config {
             check_percent: self.resolve_check_percent,
             find_collections: self.collections.is_empty(),
             wanted: self.collections.iter().flat_map(|c| self.wanted(c)).collect(),
+            groups: group::wanted(&self.groups),
             hubs: BTreeSet::new(),
             outside: self
                 .hubs

@@ -52,6 +52,7 @@ pub fn subject(kind: &str, about: &str) -> String {
     let (first, second, third) = (parts.next().unwrap_or_default(), parts.next(), parts.next());
     let (place, name) = match (first, second, third) {
         ("collection", Some(collection), name) => (collection, name),
+        ("group", Some(group), None) if kind.starts_with("group_") => ("_", Some(group)),
         (hub, Some(_), name) => (hub, name),
         _ => ("_", None),
     };
@@ -175,6 +176,8 @@ mod tests {
     #[case("collection_edited", "collection/f99", "collection_edited.f99._")]
     #[case("build_tagged", "primary/package/python3.9", "build_tagged.primary.python3%2E9")]
     #[case("reconciled", "primary/reconciliation", "reconciled.primary._")]
+    #[case("group_changed", "group/python", "group_changed._.python")]
+    #[case("reconciled", "group/reconciliation", "reconciled.group._")]
     #[case("tick", "engine", "tick._._")]
     #[case("tag_observed", "primary/tag/a b>*%", "tag_observed.primary.a%20b%3E%2A%25")]
     #[case("x", "collection/f99/a/b", "x.f99.a/b")]

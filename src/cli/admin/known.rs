@@ -31,7 +31,10 @@ pub(super) fn check(state: &State, event: &Event) -> Result<(), CliError> {
             }
             places(state, &s.hub, [("target", &s.target), ("tag", &s.build_tag), ("tag", &s.dest_tag)])
         }
+        Event::GroupMade(e) => group(state, &e.group).and_then(|()| anywhere(state, &e.packages)),
+        Event::GroupChanged(e) => anywhere(state, &e.added),
         Event::RebuildCancelRequested(_)
+        | Event::GroupDeleted(_)
         | Event::SubmissionsPaused(_)
         | Event::SubmissionsResumed(_)
         | Event::MessageDismissed(_)
@@ -61,6 +64,31 @@ fn package(state: &State, collection: &Name, package: &Name) -> Result<(), CliEr
     Err(unknown(&format!("no package `{package}` is known in `{collection}`{near}{dot}")))
 }
 
+/// Refuses a new group whose name differs by a letter or two from that of a known one.
+fn group(state: &State, name: &Name) -> Result<(), CliError> {
+    let is_near = |known: &&Name| is_slip(name, known) && 2 * distance(name, known) < name.len();
+    match state.groups.keys().find(is_near) {
+        None => Ok(()),
+        Some(meant) => Err(CliError::Rejected(format!(
+            "run the command: there is no group `{name}`; did you mean `{meant}`? To make another group, add --force"
+        ))),
+    }
+}
+
+/// Refuses packages that no collection knows.
+fn anywhere(state: &State, packages: &[Name]) -> Result<(), CliError> {
+    let is_listed = |name: &Name| state.hubs.values().any(|h| h.tags.values().any(|t| t.packages.contains_key(name)));
+    let is_known = |name: &Name| state.collections.values().any(|c| c.packages.contains_key(name)) || is_listed(name);
+    let missing: Vec<&Name> = packages.iter().filter(|name| !is_known(name)).collect();
+    let Some(first) = missing.first() else { return Ok(()) };
+    let near = did_you_mean(first, state.collections.values().flat_map(|c| c.packages.keys().map(Name::as_str)));
+    let dot = if near.is_empty() { "." } else { "" };
+    Err(unknown(&match missing.len() {
+        1 => format!("no package `{first}` is known in any collection{near}{dot}"),
+        n => format!("{n} packages are not known in any collection, such as `{first}`{near}{dot}"),
+    }))
+}
+
 /// Refuses an unknown hub.
 pub(super) fn hub(state: &State, hub: &Hub) -> Result<(), CliError> {
     // A log that knows no hub has nothing to compare with.
@@ -75,6 +103,13 @@ pub(super) fn hub(state: &State, hub: &Hub) -> Result<(), CliError> {
     Err(unknown(&format!("no hub `{hub}` is known{near}")))
 }
 
+/// Checks whether a name looks like a misspelling of a known one. Releases also differ by a letter: f41
+/// is not a misspelling of f42.
+fn is_slip(name: &str, known: &str) -> bool {
+    let digits = |t: &str| t.chars().filter(char::is_ascii_digit).collect::<String>();
+    (1..=2).contains(&distance(name, known)) && digits(name) == digits(known)
+}
+
 /// Refuses a tag or a target that differs by a letter or two from a known one. Other unknown names
 /// are accepted, because the log does not know every tag and target of a hub.
 fn places(state: &State, on: &Hub, names: [(&str, &Name); 3]) -> Result<(), CliError> {
@@ -86,15 +121,10 @@ fn places(state: &State, on: &Hub, names: [(&str, &Name); 3]) -> Result<(), CliE
             "target" => h.targets.keys().chain(here().map(|s| &s.target)).map(Name::as_str).collect(),
             _ => h.tags.keys().chain(here().flat_map(|s| [&s.build_tag, &s.dest_tag])).map(Name::as_str).collect(),
         };
-        // Releases also differ by a letter: f41 is not a misspelling of f42.
-        let slip = |k: &&&str| {
-            let digits = |t: &str| t.chars().filter(char::is_ascii_digit).collect::<String>();
-            (1..=2).contains(&distance(name, k)) && digits(name) == digits(k)
-        };
         if known.contains(&name.as_str()) {
             continue;
         }
-        if let Some(meant) = known.iter().find(slip) {
+        if let Some(meant) = known.iter().find(|known| is_slip(name, known)) {
             return Err(unknown(&format!("no {what} `{name}` is known on {on}; did you mean `{meant}`?")));
         }
     }

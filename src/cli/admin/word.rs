@@ -27,10 +27,10 @@ use crate::operator::{Checked, Word};
 #[derive(Args, Debug, Clone)]
 pub(crate) struct Telling {
     #[command(flatten)]
-    saying: Saying,
+    pub(super) saying: Saying,
     /// Accept names that the log does not know yet
     #[arg(long)]
-    force: bool,
+    pub(super) force: bool,
 }
 
 /// Packages of a collection.
@@ -249,7 +249,7 @@ async fn say(verb: &WordVerb, telling: &Telling, log: &AnyLog) -> Done {
         writeln!(crate::cli::out::stdout(), "nothing changes: `{}` already has these settings", edit.collection)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let word = |event: &Event| Word { event: event.clone(), by: telling.saying.by.clone() };
+    let word = |event: &Event| Word::new(event.clone(), telling.saying.by.clone());
     let words: Vec<Word> = events.iter().map(word).collect();
     let checked = Checked::words(&state, &words, clock::now())?;
     if !telling.force {

@@ -4,6 +4,7 @@ mod cause;
 mod causes;
 mod collection;
 mod event;
+mod groups;
 mod over;
 mod overview;
 mod package;
@@ -24,6 +25,8 @@ pub(super) const PAGES: &[(&str, Made)] = &[
     ("/packages", |site| page("packages", site, packages::show)),
     ("/package/{name}", |site| page("package", site, package::show)),
     ("/collection/{name}", |site| page("collection", site, collection::show)),
+    ("/groups", |site| page("groups", site, groups::list)),
+    ("/groups/{name}", |site| page("group", site, groups::show)),
     ("/causes", |site| page("causes", site, causes::list)),
     ("/cause/{id}", |site| page("cause", site, cause::show)),
     ("/update/{nvr}", |site| page("update", site, update::show)),

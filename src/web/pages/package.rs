@@ -176,6 +176,7 @@ fn seen(view: &View, name: &str, query: &PackageQuery, koji: &KojiLinks) -> Resu
             (verdicts(&answer, c.1))
             (changes(&answer, query.all_changes()))
             (builds(&answer.package.last_builds, &c.1.settings.hub, koji))
+            (groups(view, pname))
             (settings(c, p))
         },
         answer,
@@ -217,6 +218,18 @@ fn head(
                 resolved: " (parts::text(stale)) }
         }
     }
+}
+
+/// Shows the groups that the package is in.
+fn groups(view: &View, name: &Name) -> Markup {
+    let groups: Vec<&Name> = view.state.groups_of(name).collect();
+    html! { @if !groups.is_empty() {
+        h2 { "Groups" }
+        p { @for (at, group) in groups.into_iter().enumerate() {
+            @if at > 0 { ", " }
+            a href=(links::group(group)) { (group) }
+        } }
+    } }
 }
 
 /// Shows the suspects of the newest failed build.

@@ -9,20 +9,20 @@ use axum::extract::{Query, State};
 use axum::http::Response;
 use maud::{Markup, html};
 
-use crate::fold::{Collection, Package};
+use crate::fold::{Collection, Group, Package};
 use crate::model::counted;
 use crate::model::{BuildId, Name, TaskId};
 use crate::view::package::{self as package_view, PackageView, STATES, rank};
 use crate::view::text::{one_line, points};
 use crate::web::api::status;
-use crate::web::listing::{address, collections, page};
+use crate::web::listing::{address, collections, group, page};
 use crate::web::orders::Entry;
 use crate::web::params::{Order, PackagesQuery, PackagesRequest, SEARCH_CHARS_MAX, SortKey};
 use crate::web::parts::AsOf;
 use crate::web::refusal::Refusal;
 use crate::web::reply::{Asked, Content, reply};
 use crate::web::view::View;
-use crate::web::{KojiLinks, Site, links, parts};
+use crate::web::{KojiLinks, Site, links, listing, parts};
 
 /// Longest reason in a row, in characters.
 const REASON: usize = 160;
@@ -33,7 +33,7 @@ pub(super) async fn show(
     query: Result<Query<PackagesQuery>, QueryRejection>,
 ) -> Response<Body> {
     reply(&site, &asked, async {
-        asked.only(&["collection", "state", "q", "order", "page", "rows"])?;
+        asked.only(&["collection", "group", "state", "q", "order", "page", "rows"])?;
         let wanted = query?.0.check()?;
         let (json, koji) = (asked.json, site.koji.clone());
         site.look_as_of(&asked, move |view| {
@@ -53,14 +53,22 @@ fn people(view: &View, wanted: &PackagesRequest, koji: &KojiLinks) -> Result<Con
         [(name, c)] => detailed(view, (name, c), &list.rows, wanted, koji),
         _ => unified(&of, &list.rows, wanted),
     };
-    let title = match &wanted.collection {
+    let mut title = match &wanted.collection {
         Some(name) => format!("Packages of {name}"),
         None => "Packages".to_owned(),
     };
+    let group = wanted.group.as_deref().map(|name| group(view, name)).transpose()?;
+    if let Some((name, _)) = group {
+        title = format!("{title} in group {name}");
+    }
     let json = links::with_query(&address(wanted, |_| {}), &[("json", "1")]);
     let body = html! {
         h1 { (title) }
-        (filters(view, &of, wanted))
+        @if let Some((name, _)) = group {
+            p { a href=(links::group(name)) { "Group " (name) } " · "
+                a href=(address(wanted, |w| { w.group = None; w.page = 1 })) { "packages of all groups and none" } }
+        }
+        (filters(view, &of, group.map(|(_, group)| group), wanted))
         p.found {
             (counted::count(count, "package", "packages"))
             @if !wanted.search.is_empty() { " matching “" (wanted.search) "”" }
@@ -72,10 +80,13 @@ fn people(view: &View, wanted: &PackagesRequest, koji: &KojiLinks) -> Result<Con
     Ok(Content::Html { title, body })
 }
 
-fn filters(view: &View, of: &[(&Name, &Collection)], wanted: &PackagesRequest) -> Markup {
+fn filters(view: &View, of: &[(&Name, &Collection)], group: Option<&Group>, wanted: &PackagesRequest) -> Markup {
     let mut counts = [0; STATES.len()];
-    for (name, _) in of {
-        counts.iter_mut().zip(view.counts(name)).for_each(|(sum, n)| *sum += n);
+    match group {
+        Some(group) => counts = listing::counts(group, of.iter().copied()),
+        None => of.iter().for_each(|(name, _)| {
+            counts.iter_mut().zip(view.counts(name)).for_each(|(sum, n)| *sum += n);
+        }),
     }
     let current = |is: bool| is.then_some("page");
     let states: Vec<&str> = wanted.states.iter().map(|s| s.as_str()).collect();
@@ -104,6 +115,7 @@ fn filters(view: &View, of: &[(&Name, &Collection)], wanted: &PackagesRequest) -
         }
         form.search action="/packages" {
             @if let Some(c) = &wanted.collection { input type="hidden" name="collection" value=(c); }
+            @if let Some(g) = &wanted.group { input type="hidden" name="group" value=(g); }
             @if !states.is_empty() { input type="hidden" name="state" value=(states.join(",")); }
             @if wanted.order.word() != "state" { input type="hidden" name="order" value=(wanted.order.word()); }
             label { "Name " input type="search" name="q" value=(wanted.search) maxlength=(SEARCH_CHARS_MAX); }

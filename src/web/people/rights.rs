@@ -1,6 +1,7 @@
 //! What people may do, and the one way from a page into the inbox.
 //!
-//! Who may change a package: its owners and administrators. Koschei lets everybody who is logged in
+//! Who may change a package: its owners, the maintainers of a group that has it, and administrators.
+//! Who may change a group: its maintainers and administrators. Koschei lets everybody who is logged in
 //! change every package (D23); `everybody_edits` does, too. Everything else is for administrators. A
 //! token may do what its scopes name, and no more than its person.
 
@@ -11,7 +12,7 @@ use std::time::Duration;
 use super::who::{By, Identity, Person};
 use crate::base::clock;
 use crate::event::Event;
-use crate::fold::{Collection, State};
+use crate::fold::{Collection, Group, State};
 use crate::log::credentials::Scope;
 use crate::log::{EventLog as _, LogError};
 use crate::model::{Name, PersonId};
@@ -26,7 +27,7 @@ const WAIT: Duration = Duration::from_secs(10);
 pub(in crate::web) fn editors(everybody: bool) -> &'static str {
     match everybody {
         true => "everybody who is logged in",
-        false => "its owners and administrators",
+        false => "its owners, maintainers of its groups, and administrators",
     }
 }
 
@@ -39,6 +40,15 @@ fn package_of(event: &Event) -> Option<(&str, &str)> {
         Event::PackageArchOverrideSet(e) => Some((&e.collection, &e.package)),
         Event::PackageSkipResolutionSet(e) => Some((&e.collection, &e.package)),
         Event::PackageHoldSet(e) => Some((&e.collection, &e.package)),
+        _ => None,
+    }
+}
+
+/// The group that an event changes.
+fn group_of(event: &Event) -> Option<&str> {
+    match event {
+        Event::GroupChanged(e) => Some(&e.group),
+        Event::GroupDeleted(e) => Some(&e.group),
         _ => None,
     }
 }
@@ -64,6 +74,11 @@ impl Owned {
         let owner = || state.hubs.get(&c.settings.hub).and_then(|hub| hub.owner(&c.chain, package));
         self.listed.contains(package) || (self.stand_in.is_some() && owner() == self.stand_in.as_ref())
     }
+
+    /// Checks whether the person maintains a group.
+    fn maintains(&self, group: &Group) -> bool {
+        self.stand_in.as_ref().is_some_and(|person| group.maintainers.contains(person))
+    }
 }
 
 /// Checks whether somebody may give the command that an event stands for.
@@ -71,23 +86,29 @@ impl Owned {
 /// # Errors
 /// Refuses with who may.
 fn may(who: Option<(&Person, &Owned)>, state: &State, everybody: bool, event: &Event) -> Result<(), Refusal> {
-    let (package, kind) = (package_of(event), event.kind().name);
-    let allowed = if package.is_some() { editors(everybody) } else { "administrators" };
+    let (package, group, kind) = (package_of(event), group_of(event), event.kind().name);
+    let allowed = match (package, group) {
+        (Some(_), _) => editors(everybody),
+        (None, Some(_)) => "maintainers of the group and administrators",
+        (None, None) => "administrators",
+    };
     let forbidden = |why: &str| Err(Refusal::Forbidden(format!("`{kind}` is for {allowed}{why}")));
     let Some((person, owned)) = who else { return forbidden("; log in first") };
     if let By::Token { scopes } = &person.by {
-        let needed = if package.is_some() { Scope::Write } else { Scope::Admin };
+        let needed = if package.is_some() || group.is_some() { Scope::Write } else { Scope::Admin };
         if !scopes.iter().any(|scope| scope == needed.as_str()) {
             return forbidden(&format!("; the token lacks the scope `{}`", needed.as_str()));
         }
     }
-    let is_allowed = match package {
+    let is_allowed = match (package, group) {
         _ if person.is_admin => true,
-        Some((collection, package)) => {
+        (Some((collection, package)), _) => {
             let is_own = |c: &Collection| owned.has(state, c, package);
-            everybody || state.collections.get(collection).is_some_and(is_own)
+            let in_group = || state.groups.values().any(|g| owned.maintains(g) && g.packages.contains(package));
+            everybody || state.collections.get(collection).is_some_and(is_own) || in_group()
         }
-        None => false,
+        (None, Some(group)) => state.groups.get(group).is_some_and(|group| owned.maintains(group)),
+        (None, None) => false,
     };
     if is_allowed { Ok(()) } else { forbidden("") }
 }
@@ -106,7 +127,7 @@ pub(in crate::web) async fn say(site: &Site, who: &Identity, events: Vec<Event>)
             let person = who.person().map(|person| (person, &owned));
             events.iter().try_for_each(|event| may(person, &view.state, everybody, event))?;
             let by = person.map(|(person, _)| person.name.clone());
-            let words: Vec<Word> = events.into_iter().map(|event| Word { event, by: by.clone() }).collect();
+            let words: Vec<Word> = events.into_iter().map(|event| Word::new(event, by.clone())).collect();
             Checked::words(&view.state, &words, now).map_err(Refusal::from)
         })
         .await?;
@@ -150,7 +171,8 @@ mod tests {
         By::Token { scopes: scopes.iter().map(|s| s.as_str().to_owned()).collect() }
     }
 
-    /// Returns how many of the events a person may bring about packages, and others.
+    /// Returns how many of the events a person may bring about packages, and others. Two of the others are
+    /// about groups.
     fn permitted(who: Option<&Person>, everybody: bool) -> (usize, usize) {
         let (state, nothing) = (State::default(), Owned::default());
         let is_permitted = |e: &&Event| may(who.map(|p| (p, &nothing)), &state, everybody, e).is_ok();
@@ -170,7 +192,7 @@ mod tests {
             assert_eq!(permitted(Some(&person(true, session())), everybody), (packages, others));
             assert_eq!(permitted(Some(&person(true, By::Proxy)), everybody), (packages, others));
             assert_eq!(permitted(Some(&person(true, token(&[Scope::Read]))), everybody), (0, 0));
-            assert_eq!(permitted(Some(&person(true, token(&[Scope::Read, Scope::Write]))), everybody), (packages, 0));
+            assert_eq!(permitted(Some(&person(true, token(&[Scope::Read, Scope::Write]))), everybody), (packages, 2));
             assert_eq!(permitted(Some(&person(true, token(&Scope::ALL))), everybody), (packages, others));
         }
         assert_eq!(permitted(Some(&person(false, session())), false), (0, 0));
@@ -205,15 +227,25 @@ mod tests {
         tracked.collection = state.collections.keys().next().unwrap().clone();
         let mut owned = Owned { listed: Arc::new(HashSet::from([tracked.package.clone()])), ..Owned::default() };
         let alice = person(false, session());
-        let may_track = |event: &crate::event::PackageTracked, owned: &Owned| {
-            may(Some((&alice, owned)), &state, false, &event.clone().into()).is_ok()
+        let may_track = |state: &State, event: &crate::event::PackageTracked, owned: &Owned| {
+            may(Some((&alice, owned)), state, false, &event.clone().into()).is_ok()
         };
-        assert!(may_track(&tracked, &owned));
+        assert!(may_track(&state, &tracked, &owned));
         owned.listed = Arc::default();
-        assert!(!may_track(&tracked, &owned));
-        owned.listed = Arc::new(HashSet::from([tracked.package.clone()]));
+        assert!(!may_track(&state, &tracked, &owned));
+        // The maintainer of a group may change its packages, and the group.
+        owned.stand_in = Some(PersonId::new("p-1"));
+        let group = Group { packages: [tracked.package.clone()].into(), ..Group::default() };
+        state.groups.insert("net".into(), group);
+        assert!(!may_track(&state, &tracked, &owned));
+        state.groups.get_mut("net").unwrap().maintainers.insert(PersonId::new("p-1"));
+        assert!(may_track(&state, &tracked, &owned));
+        let delete: Event = crate::event::GroupDeleted { group: "net".into(), reason: String::new(), by: None }.into();
+        assert!(may(Some((&alice, &owned)), &state, false, &delete).is_ok());
+        assert!(may(Some((&alice, &Owned::default())), &state, false, &delete).is_err());
+        owned = Owned { listed: Arc::new(HashSet::from([tracked.package.clone()])), ..Owned::default() };
         tracked.collection = "nowhere".into();
-        assert!(!may_track(&tracked, &owned));
+        assert!(!may_track(&state, &tracked, &owned));
     }
 
     #[test]
@@ -225,8 +257,14 @@ mod tests {
             Err(Refusal::Forbidden(why)) => why,
             other => panic!("{other:?}"),
         };
-        assert_eq!(said(None), "`package_tracked` is for its owners and administrators; log in first");
-        assert_eq!(said(Some(&person(false, session()))), "`package_tracked` is for its owners and administrators");
+        assert_eq!(
+            said(None),
+            "`package_tracked` is for its owners, maintainers of its groups, and administrators; log in first"
+        );
+        assert_eq!(
+            said(Some(&person(false, session()))),
+            "`package_tracked` is for its owners, maintainers of its groups, and administrators"
+        );
         let small = said(Some(&person(true, token(&[Scope::Read]))));
         assert!(small.ends_with("; the token lacks the scope `write`"), "{small}");
     }

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use koschei::bus::amqp;
 use koschei::config::{
-    AnnounceConfig, BusConfig, CollectionConfig, Config, HubConfig, JetStreamConfig, PackageConfig, ServeConfig,
+    AnnounceConfig, BusConfig, CollectionConfig, Config, GroupConfig, HubConfig, JetStreamConfig, PackageConfig,
+    ServeConfig,
 };
 use koschei::decide::Policy;
 use koschei::koji::client::HubSettings;
@@ -108,7 +109,7 @@ fn keys() -> BTreeMap<&'static str, Map<String, Value>> {
     policy["unclear_apart_secs"] = json!(usual.unclear_apart_secs);
     policy["unclear_retry_base_secs"] = json!(usual.unclear_retry_base_secs);
     let mut collection = sparse::<CollectionConfig>("name");
-    for table in ["serve", "bus", "announce", "jetstream", "policy", "hub", "collection"] {
+    for table in ["serve", "bus", "announce", "jetstream", "policy", "hub", "collection", "group"] {
         assert!(top.remove(table).is_some(), "there is no [{table}] any more");
     }
     assert!(collection.remove("package").is_some());
@@ -133,6 +134,7 @@ fn keys() -> BTreeMap<&'static str, Map<String, Value>> {
         ("hub", hub),
         ("collection", collection),
         ("collection.package", sparse::<PackageConfig>("name")),
+        ("group", sparse::<GroupConfig>("name")),
     ])
 }
 
@@ -151,6 +153,9 @@ fn every_line_can_be_made_to_count() {
         .lines()
         .map(|l| l.strip_prefix('#').filter(|rest| !rest.starts_with(' ')).unwrap_or(l).to_owned())
         .collect();
+    // One line names a file.
+    std::fs::create_dir(dir.path().join("groups")).unwrap();
+    std::fs::write(dir.path().join("groups/container-tools.txt"), "crun\n").unwrap();
     // One line of the example names another hub.
     let other = "[[hub]]\nname = 'builder'\nserver = 'https://builder.example.org/kojihub'\ntopurl = '/mnt/builder'";
     std::fs::write(&path, format!("{}\n{other}", all.join("\n"))).unwrap();

@@ -6,6 +6,7 @@ pub(crate) mod broken;
 pub(crate) mod command_line;
 pub(crate) mod doctor;
 pub(crate) mod example_config;
+pub(crate) mod groups;
 pub(crate) mod help_examples;
 pub(crate) mod operators;
 pub(crate) mod readme;

@@ -16,7 +16,7 @@ const TASK: &str = "9";
 const BROKEN: &str = r#"{"topic":"org.x.buildsys.tag","id":"broken","body":{"tag":7}}"#;
 
 /// Every word that records who said it, as command line arguments, with its kind of event.
-const WORDS: [(&[&str], &str); 12] = [
+const WORDS: [(&[&str], &str); 13] = [
     (&["admin", "track", "-c", "f99-build", "curl"], "package_tracked"),
     (&["admin", "untrack", "-c", "f99-build", "zlib"], "package_untracked"),
     (&["admin", "set-priority", "-c", "f99-build", "--points", "3", "curl"], "package_priority_set"),
@@ -28,6 +28,7 @@ const WORDS: [(&[&str], &str); 12] = [
     (&["admin", "cancel", TASK], "rebuild_cancel_requested"),
     (&["admin", "pause", "--reason", "mass rebuild"], "submissions_paused"),
     (&["admin", "resume"], "submissions_resumed"),
+    (&["admin", "group", "net", "--add", "curl", "--reason", "r"], "group_made"),
     (&["log", "dismiss-parked", "broken", "--reason", "a test of the bus"], "message_dismissed"),
 ];
 

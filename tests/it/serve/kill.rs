@@ -263,7 +263,7 @@ pub(crate) async fn cancel(live: &Live, id: u64, package: &str) {
         reason: "not worth it".to_owned(),
         by: None,
     };
-    let word = operator::Word { event: event.into(), by: None };
+    let word = operator::Word::new(event, None);
     let log = live.log().await;
     log.receive(&[operator::message(&word, koschei::base::clock::now())]).await.unwrap();
     log.close().await;

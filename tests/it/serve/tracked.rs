@@ -70,8 +70,7 @@ async fn counts(inside: &Inside) -> Vec<(i64, u32)> {
 
 async fn say(inside: &Inside, events: impl IntoIterator<Item = Event>) {
     let now = koschei::base::clock::now();
-    let words: Vec<_> =
-        events.into_iter().map(|e| operator::message(&operator::Word { event: e, by: None }, now)).collect();
+    let words: Vec<_> = events.into_iter().map(|e| operator::message(&operator::Word::new(e, None), now)).collect();
     inside.put(&words).await;
 }
 
@@ -97,7 +96,7 @@ async fn who_fetches_is_told_of_verdicts_for_others_only() {
         CollectionEdited { collection: collection.clone(), settings }.into(),
         PackageTracked { collection: collection.clone(), package: "curl".into(), by: None }.into(),
     ];
-    let word = |event| operator::message(&operator::Word { event, by: None }, writer.state().recorded_at);
+    let word = |event| operator::message(&operator::Word::new(event, None), writer.state().recorded_at);
     log.receive(&events.map(word)).await.unwrap();
     feed::feed(&mut writer, &lines[290..291], 1).await;
     let mut few = Interest::default();

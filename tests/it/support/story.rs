@@ -136,6 +136,7 @@ impl World {
             },
             mode: Mode::Two,
             find_collections: collections.is_empty(),
+            groups: Vec::new(),
             wanted: collections.iter().map(created).collect(),
             hubs: std::collections::BTreeSet::new(),
             always_bound: std::collections::BTreeSet::new(),

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use koschei::event::{Record, Tick, cloudevents};
+use koschei::event::{GroupMade, Record, Tick, cloudevents};
 use koschei::log::{AnyLog, EventLog};
-use koschei::model::Seq;
+use koschei::model::{PersonId, Seq};
 use serde_json::{Value, json};
 
 use crate::web_site::{Answer, Pages, append, ingested};
@@ -81,12 +81,22 @@ fn conforms(document: &Value, address: &str, answer: &Answer) {
 async fn answers_are_as_described() {
     let dir = tempfile::tempdir().unwrap();
     let log = ingested(dir.path()).await;
+    let group = GroupMade {
+        group: "apps".into(),
+        packages: vec!["appbar".into(), "curl".into()],
+        maintainers: vec![PersonId::new("p-0011223344556677")],
+        configured: false,
+        reason: String::new(),
+        by: None,
+    };
+    append(&log, vec![group.into()]).await;
     let pages = Pages::over(&log).await;
     let document = document();
     let mut asked = BTreeSet::new();
+    let of_groups = ["/api/v2/groups", "/api/v2/groups/apps", "/api/v2/packages?group=apps"].map(str::to_owned);
     let then = ["/api/v2/causes/18cb3e88a7", "/api/v2/updates/libfoo-2.0-1.fc99"]
         .map(|address| format!("{address}?as_of=2026-11-20T08:45:00Z"));
-    for address in ASKED.iter().chain(ASKED_OF_LOG).map(|a| (*a).to_owned()).chain(then) {
+    for address in ASKED.iter().chain(ASKED_OF_LOG).map(|a| (*a).to_owned()).chain(then).chain(of_groups) {
         let answer = pages.get(&address).await;
         assert_eq!(answer.status, 200, "{address}: {}", answer.body);
         assert_eq!(answer.headers["access-control-allow-origin"], "*");

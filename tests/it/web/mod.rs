@@ -6,6 +6,7 @@ mod api_v2;
 pub(crate) mod browser;
 mod event_stream;
 pub(crate) mod follower;
+mod groups;
 mod kept;
 mod moments;
 pub(crate) mod pages;

@@ -20,7 +20,7 @@ async fn parameters_nobody_knows_are_refused() {
     let pages = Pages::over(&log).await;
     for (path, known) in [
         ("/", "takes json, as_of"),
-        ("/packages", "takes collection, state, q, order, page, rows, json"),
+        ("/packages", "takes collection, group, state, q, order, page, rows, json"),
         ("/package/gcc", "takes collection, before, changes, json"),
         ("/collection/f99-build", "takes before, json"),
         ("/event/5", "takes after, content, json"),

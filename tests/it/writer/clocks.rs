@@ -209,8 +209,8 @@ async fn an_operator_does_not_bring_the_machine_s_clock_into_a_recording() {
             let mut writer = awake(&log, koschei::buildroot::NoResolver).await;
             feed(&mut writer, &lines[..cut], 500).await;
         }
-        let event = SubmissionsPaused { collection: None, reason: "r".into(), by: None }.into();
-        let word = Word { event, by: None };
+        let event = SubmissionsPaused { collection: None, reason: "r".into(), by: None };
+        let word = Word::new(event, None);
         log.receive(&[operator::message(&word, Timestamp::from_secs(4_102_000_000))]).await.unwrap();
         let mut writer = awake(&log, koschei::buildroot::NoResolver).await;
         feed(&mut writer, &lines[cut..], 500).await;

@@ -8,6 +8,7 @@ mod causes;
 mod collections;
 mod cursor;
 mod events;
+mod groups;
 mod openapi;
 mod operation;
 mod package;
@@ -17,6 +18,7 @@ mod service;
 mod stream;
 mod viewer;
 
+pub(in crate::web) use groups::GroupSummary;
 pub(in crate::web) use openapi::document;
 pub(in crate::web) use operation::Described;
 pub(in crate::web) use stream::STREAMS_MAX;
@@ -35,6 +37,8 @@ pub(in crate::web) const OPERATIONS: &[Described] = &[
     Described::shows::<collections::OneCollection>(),
     Described::shows::<collections::Repositories>(),
     Described::shows::<collections::Compare>(),
+    Described::shows::<groups::Groups>(),
+    Described::shows::<groups::OneGroup>(),
     Described::shows::<causes::Causes>(),
     Described::shows::<causes::OneCause>(),
     Described::shows::<causes::Update>(),

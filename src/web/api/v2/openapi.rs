@@ -95,7 +95,7 @@ fn described(o: &Described, moment: &Schema, types: &mut SchemaGenerator) -> Val
         answers.insert("304".to_owned(), response("NotModified"));
     }
     answers.insert("400".to_owned(), response("BadRequest"));
-    if o.address.contains('{') || parameters.iter().any(|p| p["name"] == "collection") {
+    if o.address.contains('{') || parameters.iter().any(|p| p["name"] == "collection" || p["name"] == "group") {
         answers.insert("404".to_owned(), response("NotFound"));
     }
     answers.insert("503".to_owned(), response("Unavailable"));

@@ -42,6 +42,7 @@ impl Permission {
 pub(in crate::web) enum Topic {
     Packages,
     Collections,
+    Groups,
     Causes,
     Rebuilds,
     Events,
@@ -50,14 +51,15 @@ pub(in crate::web) enum Topic {
 
 impl Topic {
     /// All topics, in the order of descriptions.
-    pub(in crate::web) const ALL: [Self; 6] =
-        [Self::Packages, Self::Collections, Self::Causes, Self::Rebuilds, Self::Events, Self::Service];
+    pub(in crate::web) const ALL: [Self; 7] =
+        [Self::Packages, Self::Collections, Self::Groups, Self::Causes, Self::Rebuilds, Self::Events, Self::Service];
 
     /// Returns its name in descriptions.
     pub(in crate::web) const fn as_str(self) -> &'static str {
         match self {
             Self::Packages => "Packages",
             Self::Collections => "Collections",
+            Self::Groups => "Groups",
             Self::Causes => "Causes",
             Self::Rebuilds => "Rebuilds",
             Self::Events => "Events",

@@ -28,6 +28,9 @@ pub(super) struct PackagesQuery {
     /// Only of this collection.
     #[serde(default)]
     collection: Option<String>,
+    /// Only of this group.
+    #[serde(default)]
+    group: Option<String>,
     /// Only in these states, with commas between them. Default: all but untracked and blocked ones.
     #[serde(default)]
     #[schemars(extend("pattern" = states_pattern(), "examples" = ["failing,unresolved"]))]
@@ -161,6 +164,7 @@ impl Shows for Packages {
 struct Wanted<'a> {
     collection: Option<u32>,
     fit: [bool; package_view::STATES.len()],
+    group: Option<Vec<bool>>,
     names: Option<Vec<bool>>,
     cause: Option<(&'a OpenCause, HashSet<&'a Name>)>,
     unresolved_on: Option<&'a str>,
@@ -177,7 +181,9 @@ impl<'a> Wanted<'a> {
         let search = Search::new(&params::search(&query.q)?);
         let collection = query.collection.as_deref().map(|name| find(view, name)).transpose()?;
         let cause = query.cause.as_deref().map(|id| super::causes::find(view, id)).transpose()?;
+        let group = query.group.as_deref().map(|name| super::groups::find(view, name)).transpose()?;
         Ok(Self {
+            group: group.map(|(_, group)| view.listing().places.in_group(&view.state, group)),
             collection: collection.and_then(|(name, _)| view.state.collections.get_index_of(name)).map(index),
             fit: package_view::STATES.map(|state| match states[..] {
                 [] => !matches!(state, PackageState::Blocked | PackageState::Untracked),
@@ -193,6 +199,7 @@ impl<'a> Wanted<'a> {
         let is_named = |names: &Vec<bool>| names[place.name as usize];
         if !self.fit[rank(state)]
             || self.collection.is_some_and(|c| c != place.collection)
+            || !self.group.as_ref().is_none_or(is_named)
             || !self.names.as_ref().is_none_or(is_named)
         {
             return false;
