@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use koschei::event::{Record, Tick, cloudevents};
+use koschei::event::{Event, GroupMade, Record, Tick, cloudevents};
 use koschei::log::{AnyLog, EventLog};
-use koschei::model::Seq;
+use koschei::model::{PersonId, Seq};
 use serde_json::{Value, json};
 
 use crate::web_site::{Answer, Pages, append, ingested};
@@ -21,6 +21,9 @@ const ASKED: &[&str] = &[
     "/api/v2/collections/f99-build",
     "/api/v2/collections/f99-build/repositories",
     "/api/v2/collections/f99-build/compared-with/f99-build-side-7",
+    "/api/v2/groups",
+    "/api/v2/groups/net",
+    "/api/v2/packages?group=net",
     "/api/v2/causes",
     "/api/v2/rebuilds/running",
     "/api/v2/rebuilds/queue",
@@ -77,10 +80,18 @@ fn conforms(document: &Value, address: &str, answer: &Answer) {
     assert!(faults.is_empty(), "{address}: {}", faults.join("\n").chars().take(800).collect::<String>());
 }
 
+/// A group of packages.
+fn net() -> Event {
+    let packages = vec!["appbar".into(), "not-known".into()];
+    let (maintainers, reason) = (vec![PersonId::new("p-0000000000000001")], "r".to_owned());
+    GroupMade { group: "net".into(), packages, maintainers, configured: false, reason, by: None }.into()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_are_as_described() {
     let dir = tempfile::tempdir().unwrap();
     let log = ingested(dir.path()).await;
+    append(&log, vec![net()]).await;
     let pages = Pages::over(&log).await;
     let document = document();
     let mut asked = BTreeSet::new();
