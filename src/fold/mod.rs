@@ -5,8 +5,8 @@
 //! state, bit for bit, on any machine. Nothing here reads a clock, draws a random number, touches a
 //! file, or decides anything.
 //!
-//! Each entity has a module: [`tag`], [`build`], [`repo`], [`task`], [`collection`] and
-//! [`package`], and so have [`groups`]. [`resolution`] folds verdicts. [`evidence`] keeps a package's builds and what each
+//! Each entity has a module: [`tag`], [`build`], [`repo`], [`task`], [`collection`], [`package`] and
+//! [`group`]. [`resolution`] folds verdicts. [`evidence`] keeps a package's builds and what each
 //! says about the package, and [`history`] what the suspects of failed builds follow from.
 //! [`sources`] decides which of its sources counts, and [`tracked`] which packages are resolved.
 //! [`digest`] computes a digest of the state, [`snapshot`] writes it to bytes, and [`spacing`] says
@@ -20,7 +20,8 @@ mod columns;
 mod config;
 pub mod digest;
 pub mod evidence;
-pub mod groups;
+pub mod group;
+mod groups;
 pub mod history;
 pub mod hub_facts;
 pub mod package;
@@ -42,7 +43,7 @@ pub use announced::Announced;
 pub use build::{Build, RecordedBuildroot};
 pub use collection::{ArchResolution, Arrived, Collection};
 pub use evidence::{Evidence, EvidenceKind};
-pub use groups::Group;
+pub use group::Group;
 pub use history::{Arrival, ComparedBuild, Mark, UpdateHistory};
 pub use package::{ArchVerdict, Declined, FoundCause, Latest, Package, Sighting, Suspects, stands_for};
 pub use refusal::Refusal;

@@ -13,7 +13,7 @@ use super::arch::Allowed;
 use super::build::{Build, BuildrootOverride, real_outcome};
 use super::collection::Collection;
 use super::evidence::{self, Evidence, EvidenceKind};
-use super::groups::Group;
+use super::group::Group;
 use super::package::{Latest, stands_for};
 use super::refusal::Refusal;
 use super::repo::Repo;

@@ -3,6 +3,7 @@
 use super::links;
 use super::orders::{Entry, index};
 use super::params::{self, PackagesRequest, Search};
+use super::people::Owned;
 use super::refusal::{Refusal, short};
 use super::view::View;
 use crate::fold::{Collection, Group};
@@ -99,7 +100,11 @@ pub(super) fn page<'a>(
         let name = place.name as usize;
         let fits = only.is_none_or(|c| c == place.collection) && fit[rank(state)];
         let is_out = |names: &Option<Vec<bool>>| names.as_ref().is_some_and(|names| !names[name]);
-        if !fits || is_out(&members) || is_out(&found) {
+        let is_own = |owned: &Owned| {
+            let ((_, c), (package, _)) = place.entry(&view.state);
+            owned.has(&view.state, c, package)
+        };
+        if !fits || is_out(&members) || is_out(&found) || !wanted.owned.as_ref().is_none_or(is_own) {
             continue;
         }
         let row = match row_of.get(name) {
@@ -142,6 +147,7 @@ pub(super) fn address(wanted: &PackagesRequest, change: impl FnOnce(&mut Package
             ("collection", w.collection.as_deref().unwrap_or_default()),
             ("group", w.group.as_deref().unwrap_or_default()),
             ("state", &states.join(",")),
+            ("owner", w.owner.as_deref().unwrap_or_default()),
             ("q", &w.search),
             ("order", &unless(order == "state", order.clone())),
             ("page", &unless(w.page == 1, page)),

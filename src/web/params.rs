@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 
+use super::people::Owned;
 use super::refusal::{Refusal, short};
 use crate::model::{PackageState, Seq};
 use crate::view::package::STATES;
@@ -19,6 +20,7 @@ pub(super) const ROWS_MAX: usize = 1_000;
 pub(super) struct PackagesQuery {
     pub(super) collection: Option<String>,
     group: Option<String>,
+    owner: Option<String>,
     state: String,
     q: String,
     order: String,
@@ -124,6 +126,10 @@ impl Order {
 pub(super) struct PackagesRequest {
     pub(super) collection: Option<String>,
     pub(super) group: Option<String>,
+    /// Only of this owner.
+    pub(super) owner: Option<String>,
+    /// The packages of that owner.
+    pub(super) owned: Option<Owned>,
     /// Empty means all packages that are tracked and not blocked.
     pub(super) states: Vec<PackageState>,
     pub(super) search: String,
@@ -138,6 +144,8 @@ impl PackagesQuery {
         Ok(PackagesRequest {
             collection: self.collection.filter(|c| !c.is_empty()),
             group: self.group.filter(|g| !g.is_empty()),
+            owner: self.owner.filter(|o| !o.is_empty()),
+            owned: None,
             states: states(&self.state)?,
             search: search(&self.q)?,
             order: order(&self.order)?,

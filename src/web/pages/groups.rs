@@ -142,7 +142,10 @@ fn seen(view: &View, name: &str, json: bool) -> Result<Content, Refusal> {
         p {
             @for (at, package) in group.packages.iter().take(NAMES_MAX).enumerate() {
                 @if at > 0 { ", " }
-                @if is_known(package) { a href={ "/package/" (links::encoded(package)) } { (package) } } @else { (package) " (not known)" }
+                @match is_known(package) {
+                    true => a href={ "/package/" (links::encoded(package)) } { (package) },
+                    false => { (package) " (not known)" }
+                }
             }
             @if more > 0 { " and " (more) " more" }
         }

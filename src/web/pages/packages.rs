@@ -19,6 +19,7 @@ use crate::web::listing::{address, collections, group, page};
 use crate::web::orders::Entry;
 use crate::web::params::{Order, PackagesQuery, PackagesRequest, SEARCH_CHARS_MAX, SortKey};
 use crate::web::parts::AsOf;
+use crate::web::people::Owned;
 use crate::web::refusal::Refusal;
 use crate::web::reply::{Asked, Content, reply};
 use crate::web::view::View;
@@ -33,8 +34,11 @@ pub(super) async fn show(
     query: Result<Query<PackagesQuery>, QueryRejection>,
 ) -> Response<Body> {
     reply(&site, &asked, async {
-        asked.only(&["collection", "group", "state", "q", "order", "page", "rows"])?;
-        let wanted = query?.0.check()?;
+        asked.only(&["collection", "group", "owner", "state", "q", "order", "page", "rows"])?;
+        let mut wanted = query?.0.check()?;
+        if let Some(owner) = &wanted.owner {
+            wanted.owned = Some(Owned::by(&site, owner).await?);
+        }
         let (json, koji) = (asked.json, site.koji.clone());
         site.look_as_of(&asked, move |view| {
             let content = if json { status::packages(view, &wanted)? } else { people(view, &wanted, &koji)? };
@@ -116,6 +120,7 @@ fn filters(view: &View, of: &[(&Name, &Collection)], group: Option<&Group>, want
         form.search action="/packages" {
             @if let Some(c) = &wanted.collection { input type="hidden" name="collection" value=(c); }
             @if let Some(g) = &wanted.group { input type="hidden" name="group" value=(g); }
+            @if let Some(owner) = &wanted.owner { input type="hidden" name="owner" value=(owner); }
             @if !states.is_empty() { input type="hidden" name="state" value=(states.join(",")); }
             @if wanted.order.word() != "state" { input type="hidden" name="order" value=(wanted.order.word()); }
             label { "Name " input type="search" name="q" value=(wanted.search) maxlength=(SEARCH_CHARS_MAX); }

@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use axum::extract::rejection::FormRejection;
-use axum::extract::{Form, State};
+use axum::extract::{Form, Path, State};
 use axum::http::{HeaderMap, Response};
 use maud::{Markup, html};
 use serde::Deserialize;
@@ -28,6 +28,11 @@ const LABEL_CHARS_MAX: usize = 100;
 pub(super) async fn page(State(site): State<Site>, asked: Asked, who: Identity) -> Response<Body> {
     let Some(person) = who.person() else { return go(&links::with_query("/login", &[("next", "/account")]), &[]) };
     private(shown(&site, &asked, person, None).await)
+}
+
+/// `/user/NAME`, as in the original Koschei: the packages of a person.
+pub(super) async fn user(Path(name): Path<String>) -> Response<Body> {
+    go(&links::with_query("/packages", &[("owner", &name)]), &[])
 }
 
 /// Shows the account. `new` is a token that was just made: it is shown once.
@@ -66,6 +71,7 @@ fn body(site: &Site, person: &Person, all: &[Credential], new: Option<&str>) -> 
             }
             dt { "A package may be changed by" } dd { (editors(settings.everybody_edits)) }
         }
+        p { a href=(links::with_query("/packages", &[("owner", &person.name)])) { "My packages" } }
         @if let Some(mark) = mark {
             form method="post" action="/logout" {
                 input type="hidden" name="form" value=(mark); button { "Log out" }

@@ -26,6 +26,7 @@ use crate::log::{AnyLog, Credentials as _};
 use crate::model::causes::with_causes;
 pub use oidc::{Oidc, ProviderError};
 pub use owners::{Owners, OwnersError};
+pub(super) use rights::Owned;
 pub use settings::{LoginSettings, Proxy};
 pub(super) use who::known;
 
@@ -86,6 +87,7 @@ pub(super) const ADDRESSES: &[&str] = &[
     "/account",
     "/account/tokens",
     "/account/revoke",
+    "/user/{name}",
 ];
 
 /// Makes the router of these addresses.
@@ -99,6 +101,7 @@ pub(super) fn router(site: &Site) -> Router<Site> {
         get(account::page),
         post(account::make_token),
         post(account::revoke),
+        get(account::user),
     ];
     let add = |router: Router<Site>, (address, route): (&&'static str, MethodRouter<Site>)| {
         router.route(address, timed(route, address, site))

@@ -71,6 +71,8 @@ const ASKED: &[&str] = &[
     "/login/start",
     "/login/callback?code=x&state=y",
     "/account",
+    "/user/alice",
+    "/packages?owner=alice",
     "/style.css",
     "/icon.svg",
     "/robots.txt",

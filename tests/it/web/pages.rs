@@ -20,9 +20,10 @@ async fn parameters_nobody_knows_are_refused() {
     let pages = Pages::over(&log).await;
     for (path, known) in [
         ("/", "takes json, as_of"),
-        ("/packages", "takes collection, group, state, q, order, page, rows, json"),
+        ("/packages", "takes collection, group, owner, state, q, order, page, rows, json"),
         ("/package/gcc", "takes collection, before, changes, json"),
         ("/collection/f99-build", "takes before, json"),
+        ("/groups", "takes json, as_of"),
         ("/event/5", "takes after, content, json"),
     ] {
         for query in ["sate=failing", "json=1&sate=failing", "sate"] {

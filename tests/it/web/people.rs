@@ -8,8 +8,8 @@ use std::process::{Child, Command, Stdio};
 
 use koschei::base::clock;
 use koschei::base::secret::Secret;
-use koschei::config::{LoginConfig, OidcConfig, ProxyConfig};
-use koschei::log::{AnyLog, Credential, CredentialKind, Credentials as _};
+use koschei::config::{LoginConfig, OidcConfig, OwnersConfig, ProxyConfig};
+use koschei::log::{AnyLog, Credential, CredentialKind, Credentials as _, EventLog as _};
 use koschei::web::{LoginSettings, Oidc, Owners, People};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -374,5 +374,45 @@ async fn without_its_provider_the_service_goes_on() {
     let shown = Browser::default().get(pages.address, "/login/start").await;
     assert!(shown.status == 503 && shown.body.contains("does not answer as it should"), "{}", shown.body);
     assert_eq!(Browser::default().get(pages.address, "/").await.status, 200);
+    pages.stop().await;
+}
+
+/// The packages of a person are those that Koji and the list of owners say, on the page and in the API.
+#[tokio::test(flavor = "multi_thread")]
+async fn people_find_their_packages() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = ingested(dir.path()).await;
+    let state = koschei::log::folding::state(&log, None, &mut |_| {}).await.unwrap();
+    let c = &state.collections["f99-build"];
+    let hub = &state.hubs[&c.settings.hub];
+    let owned = |p: &&koschei::model::Name| hub.owner(&c.chain, p).is_some();
+    let own = c.packages.keys().find(owned).expect("a package of the recording has an owner");
+    let owner = log.name_of(hub.owner(&c.chain, own).unwrap()).await.unwrap().unwrap();
+    let in_koji = |name: &koschei::model::Name| hub.owner(&c.chain, name) == hub.owner(&c.chain, own);
+    let list = dir.path().join("alias.json");
+    std::fs::write(&list, format!(r#"{{"rpms": {{"curl": ["{owner}", "zoe"], "no-such-package": ["zoe"]}}}}"#))
+        .unwrap();
+    let owners = Owners::default();
+    owners.read(&OwnersConfig { file: Some(list), ..OwnersConfig::default() }).await.unwrap();
+    let settings = LoginSettings::from(&login());
+    let pages = Pages::to_people(&log, |_| People::new(settings, None, owners)).await;
+    let found = async |name: &str| {
+        let all = "state=failing,unresolved,ok,unknown,untracked,blocked&limit=1000&collection=f99-build&order=name";
+        let answer = pages.json(&format!("/api/v2/packages?{all}&owner={name}")).await;
+        let of = |p: &serde_json::Value| p["package"].as_str().unwrap().to_owned();
+        answer["items"].as_array().unwrap().iter().map(of).collect::<Vec<_>>()
+    };
+    let mut expected: Vec<String> =
+        c.packages.keys().filter(|p| in_koji(p) || p.as_str() == "curl").map(ToString::to_string).collect();
+    expected.sort();
+    assert!(!expected.is_empty() && expected.len() <= c.packages.len());
+    assert_eq!(found(&owner).await, expected);
+    assert_eq!(found("zoe").await, ["curl"]);
+    assert_eq!(found("nobody").await, Vec::<String>::new());
+    let user = pages.get("/user/zoe").await;
+    assert_eq!((user.status, user.headers["location"].as_str()), (303, "/packages?owner=zoe"));
+    let page = pages.page("/packages?owner=zoe&collection=f99-build").await;
+    assert!(page.contains("1 package") && page.contains("/package/curl?collection=f99-build"), "{page}");
+    assert!(page.contains("name=\"owner\" value=\"zoe\""), "the form keeps the owner");
     pages.stop().await;
 }

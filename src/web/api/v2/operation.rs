@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 
 use super::answer::{Answered, answered, refused};
 use crate::web::parts::AsOf;
+use crate::web::people::Owned;
 use crate::web::refusal::Refusal;
 use crate::web::view::View;
 use crate::web::{KojiLinks, Site, page};
@@ -91,11 +92,18 @@ pub(super) trait Operation: Send + Sync + 'static {
 /// What an answer about a state is made from.
 pub(super) struct Seen<'a> {
     pub(super) view: &'a View,
+    /// The packages of the person that the parameters name ([`Shows::owner`]).
+    pub(super) owned: Option<&'a Owned>,
     pub(super) koji: &'a KojiLinks,
 }
 
 /// An operation that shows a state. It takes `as_of`, too.
 pub(super) trait Shows: Operation {
+    /// Returns the person whose packages are wanted.
+    fn owner(_: &Self::Query) -> Option<&str> {
+        None
+    }
+
     fn answer<'a>(seen: &Seen<'a>, path: Self::Path, query: Self::Query) -> Result<Self::Answer<'a>, Refusal>;
 }
 
@@ -182,8 +190,12 @@ async fn show<O: Shows>(
         let (path, query) = (path?.0, parameters::<O::Query>(&query)?);
         let moment = site.moment(as_of.as_deref()).await?;
         let koji = site.koji.clone();
+        let owned = match O::owner(&query) {
+            Some(name) => Some(Owned::by(&site, name).await?),
+            None => None,
+        };
         site.look_at(moment, move |view| {
-            let answer = O::answer(&Seen { view, koji: &koji }, path, query)?;
+            let answer = O::answer(&Seen { view, owned: owned.as_ref(), koji: &koji }, path, query)?;
             Ok(Answered::of(AsOf::of(view), &answer))
         })
         .await

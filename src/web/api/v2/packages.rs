@@ -18,6 +18,7 @@ use crate::view::broken::BrokenBy;
 use crate::view::package::{self as package_view, BuildView, rank};
 use crate::web::orders::{Entry, index};
 use crate::web::params::{self, SEARCH_CHARS_MAX, Search};
+use crate::web::people::Owned;
 use crate::web::refusal::{Refusal, short};
 use crate::web::view::View;
 
@@ -42,6 +43,9 @@ pub(super) struct PackagesQuery {
     /// Only those that this cause breaks.
     #[serde(default)]
     cause: Option<String>,
+    /// Only those that this person owns, in Koji or by the list of owners.
+    #[serde(default)]
+    owner: Option<String>,
     /// Only those that do not resolve on this architecture.
     #[serde(default)]
     unresolved_on: Option<String>,
@@ -129,6 +133,10 @@ impl Operation for Packages {
 }
 
 impl Shows for Packages {
+    fn owner(query: &PackagesQuery) -> Option<&str> {
+        query.owner.as_deref()
+    }
+
     fn answer<'a>(seen: &Seen<'a>, _: Nothing, query: PackagesQuery) -> Result<List<PackageSummary>, Refusal> {
         let view = seen.view;
         let wanted = Wanted::of(view, &query)?;
@@ -144,7 +152,14 @@ impl Shows for Packages {
             Some(_) => return Err(Refusal::BadRequest("`cursor` is of a list in another order".to_owned())),
         };
         let listing = view.listing();
-        let fits = |at: &u32| wanted.has(listing.states[*at as usize], listing.places.sorted[*at as usize], view);
+        let fits = |at: &u32| {
+            let place = listing.places.sorted[*at as usize];
+            let is_own = |owned: &&Owned| {
+                let ((_, c), (package, _)) = place.entry(&view.state);
+                owned.has(&view.state, c, package)
+            };
+            wanted.has(listing.states[*at as usize], place, view) && seen.owned.as_ref().is_none_or(is_own)
+        };
         let all = view.order(order);
         let before = all[..from].iter().filter(|at| fits(at)).count();
         let rest: Vec<u32> = all[from..].iter().copied().filter(|at| fits(at)).collect();
