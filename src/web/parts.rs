@@ -8,7 +8,6 @@ use smol_str::SmolStr;
 use super::STYLE_VERSION;
 use super::follower::Status;
 use super::isolate::isolate;
-use super::reply::Asked;
 use super::view::View;
 use crate::base::clock;
 use crate::model::nevra::Evr;
@@ -21,10 +20,19 @@ const BEHIND_WARN: i64 = 60;
 /// Longest text from outside that is shown in one place, in characters.
 const TEXT_MAX: usize = 4_000;
 
+/// The moment that a page shows.
+#[derive(Clone, Copy)]
+pub(super) struct Moment<'a> {
+    pub(super) as_of: AsOf,
+    /// The address of the page, without the moment.
+    pub(super) here: &'a str,
+    /// Whether the request asked for a moment.
+    pub(super) is_past: bool,
+}
+
 /// Makes the frame of a page. Without a moment, the page says nothing about the state.
-pub(super) fn layout(title: &str, status: &Status, moment: Option<(AsOf, &Asked)>, main: Markup) -> Markup {
-    let as_of = moment.map(|(as_of, _)| as_of);
-    let then = moment.filter(|(_, asked)| asked.as_of.is_some());
+pub(super) fn layout(title: &str, status: &Status, moment: Option<Moment<'_>>, main: Markup) -> Markup {
+    let then = moment.filter(|m| m.is_past);
     let behind = status.behind_seconds(clock::now());
     let page = html! {
         (DOCTYPE)
@@ -51,18 +59,19 @@ pub(super) fn layout(title: &str, status: &Status, moment: Option<(AsOf, &Asked)
                             anything" placeholder="python-*";
                         button { "Find" }
                     }
-                    @if let Some((as_of, asked)) = moment {
-                        (freshness(as_of, behind, then.is_some()))
-                        @if super::links::shows_state(&asked.here) { (steps(as_of, asked, status.seq)) }
+                    @if let Some(moment) = moment {
+                        (freshness(moment, behind))
+                        @if super::links::shows_state(moment.here) { (steps(moment, status.seq)) }
                     }
                 }
                 main #main {
-                    @if let Some((as_of, _)) = then {
+                    @if let Some(moment) = then {
                         p.notice role="status" {
-                            "This page shows what was known at " (time(as_of.at)) ". What happened later is left out."
+                            "This page shows what was known at " (time(moment.as_of.at))
+                            ". What happened later is left out."
                         }
                     }
-                    @if as_of.is_some() {
+                    @if moment.is_some() {
                         @if let Some((since, _)) = &status.trouble {
                             p.notice role="status" {
                                 "The log has not answered since " (time(*since)) ". The page shows what was known \
@@ -80,18 +89,17 @@ pub(super) fn layout(title: &str, status: &Status, moment: Option<(AsOf, &Asked)
         }
     };
     let page = match then {
-        Some((as_of, _)) => super::links::carried(&page.into_string(), &as_of.seq.map_or(0, Seq::get).to_string()),
+        Some(m) => super::links::carried(&page.into_string(), &m.as_of.seq.map_or(0, Seq::get).to_string()),
         None => page.into_string(),
     };
     PreEscaped(isolate(page))
 }
 
 /// Makes links to other moments of the same page.
-fn steps(as_of: AsOf, asked: &Asked, end: Option<Seq>) -> Markup {
-    let to = |moment: &str| super::links::with_query(&asked.here, &[("as_of", moment)]);
+fn steps(Moment { as_of, here, is_past }: Moment<'_>, end: Option<Seq>) -> Markup {
+    let to = |moment: &str| super::links::with_query(here, &[("as_of", moment)]);
     let by_time = |secs: i64| to(&as_of.at.plus_secs(secs).to_string());
     let seq = as_of.seq.map_or(0, Seq::get);
-    let is_past = asked.as_of.is_some();
     html! {
         nav.steps aria-label="Time" {
             "Earlier: "
@@ -103,13 +111,13 @@ fn steps(as_of: AsOf, asked: &Asked, end: Option<Seq>) -> Markup {
                 @if as_of.seq < end { a href=(to(&(seq + 1).to_string())) rel="nofollow next" { "event" } " " }
                 a href=(by_time(3_600)) rel="nofollow" { "hour" } " "
                 a href=(by_time(86_400)) rel="nofollow" { "day" } " · "
-                a href=(asked.here) { "now" }
+                a href=(here) { "now" }
             }
         }
     }
 }
 
-fn freshness(as_of: AsOf, behind: i64, is_past: bool) -> Markup {
+fn freshness(Moment { as_of, is_past, .. }: Moment<'_>, behind: i64) -> Markup {
     html! {
         p.asof {
             @match as_of.seq {

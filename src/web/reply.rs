@@ -9,7 +9,7 @@ use axum::http::{HeaderName, HeaderValue, Response, StatusCode, Uri, header};
 use maud::{Markup, html};
 
 use super::follower::Status;
-use super::parts::{AsOf, layout};
+use super::parts::{AsOf, Moment, layout};
 use super::refusal::{Refusal, short};
 use super::view::View;
 use super::{Site, links};
@@ -154,7 +154,8 @@ pub(super) async fn reply(
             let mut response = match content {
                 Content::Json(text) => body(StatusCode::OK, "application/json", text + "\n"),
                 Content::Html { title, body: main } => {
-                    let page = layout(&title, &status, Some((as_of, asked)), main).into_string();
+                    let moment = Moment { as_of, here: &asked.here, is_past: asked.as_of.is_some() };
+                    let page = layout(&title, &status, Some(moment), main).into_string();
                     body(StatusCode::OK, "text/html; charset=utf-8", page)
                 }
             };
