@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub struct OwnersConfig {
     /// A file in the form of pagure's `pagure_owner_alias.json`.
     pub file: Option<PathBuf>,
-    /// Address of such a file.
+    /// Address of such a file. If both are given, both count.
     pub url: Option<String>,
     /// How often it is read again, in seconds.
     pub refresh_secs: u32,
@@ -25,9 +25,6 @@ impl Default for OwnersConfig {
 impl OwnersConfig {
     /// Returns what is wrong with the settings, and what they should be.
     pub(super) fn check(&self) -> Result<(), String> {
-        if self.file.is_some() && self.url.is_some() {
-            return Err("[owners]: `file` and `url` exclude each other; give one".to_owned());
-        }
         if let Some(url) = &self.url {
             crate::model::weburl::check(url).map_err(|e| format!("[owners]: `url`: {e}"))?;
         }

@@ -20,6 +20,7 @@ const NAME_BYTES_MAX: usize = 200;
 
 /// Make, list and revoke logins and API tokens of people
 #[derive(Args, Debug)]
+#[command(after_help = "Example:\n  koschei admin token list")]
 pub(crate) struct TokenArgs {
     #[command(subcommand)]
     verb: TokenVerb,
@@ -60,6 +61,7 @@ struct MakeArgs {
 
 /// List sessions and tokens
 #[derive(Args, Debug)]
+#[command(after_help = "Example:\n  koschei admin token list --person alice")]
 struct ListArgs {
     /// Only of this person
     #[arg(long, value_name = "NAME")]
@@ -73,6 +75,7 @@ struct ListArgs {
 
 /// End a session or token, or all of a person, at once
 #[derive(Args, Debug)]
+#[command(after_help = "Example:\n  koschei admin token revoke --person alice")]
 struct RevokeArgs {
     /// The id that `list` prints
     #[arg(required_unless_present = "person")]
@@ -167,7 +170,7 @@ async fn revoke(args: &RevokeArgs) -> Done {
     };
     log.close().await;
     let done = done?;
-    if done == 0 {
+    if done == 0 && args.id.is_some() {
         return Err(CliError::Rejected(
             "revoke: there is no such session or token; `koschei admin token list` has all".to_owned(),
         ));

@@ -65,14 +65,17 @@ impl Owners {
         known.get(person).cloned().unwrap_or_default()
     }
 
-    /// Takes a list.
-    fn take(&self, text: &[u8]) -> Result<usize, OwnersError> {
-        let alias: Alias = serde_json::from_slice(text)?;
+    /// Takes lists.
+    fn take(&self, texts: &[Vec<u8>]) -> Result<usize, OwnersError> {
         let mut all: HashMap<String, HashSet<Name>> = HashMap::new();
-        let packages = alias.rpms.len();
-        for (package, people) in alias.rpms {
-            for person in people {
-                all.entry(person).or_default().insert(package.clone());
+        let mut packages = 0;
+        for text in texts {
+            let alias: Alias = serde_json::from_slice(text)?;
+            packages += alias.rpms.len();
+            for (package, people) in alias.rpms {
+                for person in people {
+                    all.entry(person).or_default().insert(package.clone());
+                }
             }
         }
         let all: ByPerson = all.into_iter().map(|(person, packages)| (person, Arc::new(packages))).collect();
@@ -80,17 +83,19 @@ impl Owners {
         Ok(packages)
     }
 
-    /// Reads the list once.
+    /// Reads the lists once. Returns the number of packages they name.
     ///
     /// # Errors
     /// Returns an [`OwnersError`]. What was known before stays.
     pub async fn read(&self, config: &OwnersConfig) -> Result<usize, OwnersError> {
-        let text = match (&config.file, &config.url) {
-            (Some(path), _) => file(path).await?,
-            (None, Some(url)) => address(url).await?,
-            (None, None) => return Ok(0),
-        };
-        self.take(&text)
+        let mut texts = Vec::new();
+        if let Some(path) = &config.file {
+            texts.push(file(path).await?);
+        }
+        if let Some(url) = &config.url {
+            texts.push(address(url).await?);
+        }
+        self.take(&texts)
     }
 
     /// Reads the list again and again until told to stop.

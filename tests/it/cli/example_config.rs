@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use koschei::bus::amqp;
 use koschei::config::{
-    AnnounceConfig, BusConfig, CollectionConfig, Config, GroupConfig, HubConfig, JetStreamConfig, PackageConfig,
-    ServeConfig,
+    AnnounceConfig, BusConfig, CollectionConfig, Config, GroupConfig, HubConfig, JetStreamConfig, LoginConfig,
+    OidcConfig, OwnersConfig, PackageConfig, ProxyConfig, ServeConfig,
 };
 use koschei::decide::Policy;
 use koschei::koji::client::HubSettings;
@@ -53,9 +53,9 @@ fn lines() -> Vec<Line> {
     let (mut table, mut explained) = (String::new(), false);
     for line in text().lines() {
         let prose = line.starts_with("# ") || line == "#";
-        if line.is_empty() || line.starts_with('[') {
+        if line.is_empty() || line.starts_with('[') || line.starts_with("#[") {
             explained = false;
-            table = if line.is_empty() { table } else { line.trim_matches(['[', ']']).to_owned() };
+            table = if line.is_empty() { table } else { line.trim_matches(['#', '[', ']']).to_owned() };
         } else if prose {
             explained = true;
         } else {
@@ -109,10 +109,16 @@ fn keys() -> BTreeMap<&'static str, Map<String, Value>> {
     policy["unclear_apart_secs"] = json!(usual.unclear_apart_secs);
     policy["unclear_retry_base_secs"] = json!(usual.unclear_retry_base_secs);
     let mut collection = sparse::<CollectionConfig>("name");
-    for table in ["serve", "bus", "announce", "jetstream", "policy", "hub", "collection", "group"] {
+    for table in ["serve", "bus", "announce", "jetstream", "login", "owners", "policy", "hub", "collection", "group"] {
         assert!(top.remove(table).is_some(), "there is no [{table}] any more");
     }
     assert!(collection.remove("package").is_some());
+    let mut login = object(&LoginConfig::default());
+    assert!(login.remove("oidc").is_some() && login.remove("proxy").is_some());
+    let mut oidc = object(&toml::from_str::<OidcConfig>("issuer = 'x'\nclient_id = 'x'").unwrap());
+    oidc.extend(["issuer", "client_id"].map(|key| (key.to_owned(), Value::Null)));
+    let mut proxy = object(&toml::from_str::<ProxyConfig>("header = 'x'\naddresses = []").unwrap());
+    proxy.extend(["header", "addresses"].map(|key| (key.to_owned(), Value::Null)));
     let (mut bus, mut hub) = (object(&BusConfig::default()), sparse::<HubConfig>("server"));
     let mut announce = object(&AnnounceConfig::default());
     // Other code fills in these defaults.
@@ -130,6 +136,10 @@ fn keys() -> BTreeMap<&'static str, Map<String, Value>> {
         ("bus", bus),
         ("announce", announce),
         ("jetstream", object(&JetStreamConfig::default())),
+        ("login", login),
+        ("login.oidc", oidc),
+        ("login.proxy", proxy),
+        ("owners", object(&OwnersConfig::default())),
         ("policy", policy),
         ("hub", hub),
         ("collection", collection),

@@ -151,6 +151,12 @@ pub(in crate::web) struct Described {
 }
 
 impl Described {
+    /// Checks whether the operation shows a state, and so takes `as_of`.
+    #[cfg(test)]
+    pub(in crate::web) fn shows_state(&self) -> bool {
+        self.as_of
+    }
+
     pub(super) const fn of<O: Operation>(made: fn(&Site) -> MethodRouter<Site>) -> Self {
         Self {
             id: O::ID,
