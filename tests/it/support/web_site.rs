@@ -37,28 +37,29 @@ pub(crate) struct Answer {
 impl Pages {
     /// Starts the server without following a log.
     pub(crate) async fn idle(log: &AnyLog) -> Self {
-        Self::starting(log, |_| People::default()).await
+        Self::starting(log, "127.0.0.1:0".parse().unwrap(), People::default()).await
     }
 
     /// Serves the end of a log to people who can log in. `people` gets the address.
     pub(crate) async fn to_people(log: &AnyLog, people: impl FnOnce(SocketAddr) -> People) -> Self {
-        let mut pages = Self::starting(log, people).await;
+        // The address is free: a provider of logins must know it before anything listens there.
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let at = free.local_addr().unwrap();
+        let people = people(at);
+        drop(free);
+        let mut pages = Self::starting(log, at, people).await;
         pages.follow(log, None);
         pages.follower.caught_up().await;
         pages
     }
 
-    async fn starting(log: &AnyLog, people: impl FnOnce(SocketAddr) -> People) -> Self {
+    async fn starting(log: &AnyLog, at: SocketAddr, people: People) -> Self {
         let (metrics, readiness, stop) = (Metrics::new(), Readiness::default(), CancellationToken::new());
         let follower = Follower::new(metrics.clone());
         let mut koji = KojiLinks::default();
         koji.set(None, KOJI).unwrap();
         let site = Site::new(log.clone(), follower.clone(), metrics.clone(), koji);
-        // The address is free: a provider of logins must know it before anything listens there.
-        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let at = free.local_addr().unwrap();
-        drop(free);
-        let site = site.with_people(people(at));
+        let site = site.with_people(people);
         let serving = koschei::web::serve(at, site, readiness.clone(), Limits::default(), stop.clone()).await.unwrap();
         let address = serving.address;
         Self { follower, metrics, readiness, address, stop, serving, following: None }
