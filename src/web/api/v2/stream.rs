@@ -148,19 +148,20 @@ impl Following {
             if let Some(record) = self.waiting.pop_front() {
                 return Ok(Some(self.written(&record)));
             }
+            // The end is asked for first: what is appended during the reading comes after it, and ends the
+            // wait at once.
+            let head = self.log.head().await?.seq;
             let (found, last, is_end) = self.filter.next(&self.log, self.after, READ).await?;
             self.waiting.extend(found);
-            self.after = last;
+            // Events about other subjects are passed over, so that they are not looked through again.
+            self.after = if is_end { last.max(head) } else { last };
             if !self.waiting.is_empty() || !is_end {
                 continue;
             }
             if !self.follow {
                 return Ok(None);
             }
-            // Events about other subjects are passed over, so that they are not read again.
-            let head = self.log.head().await?.seq;
-            let changed = self.log.changed(head.max(self.after));
-            match tokio::time::timeout(SILENCE_MAX, changed).await {
+            match tokio::time::timeout(SILENCE_MAX, self.log.changed(self.after)).await {
                 Ok(changed) => drop(changed?),
                 Err(_) if self.sent_events => return Ok(Some(Bytes::from_static(b": nothing new\n\n"))),
                 Err(_) => {}
