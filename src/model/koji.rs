@@ -31,6 +31,11 @@ macro_rules! koji_state {
                 match self { $(Self::$variant => Some($wire),)* Self::Unknown(_) => None }
             }
 
+            /// Returns Koji's name in lower case, or the number of an unknown state.
+            pub fn word(self) -> String {
+                self.wire_name().map_or_else(|| format!("state {}", self.wire_number()), str::to_lowercase)
+            }
+
             /// Returns the number that Koji's API uses.
             pub const fn wire_number(self) -> i64 {
                 match self { $(Self::$variant => $num,)* Self::Unknown(n) => n }

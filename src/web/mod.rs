@@ -24,6 +24,7 @@
 //! Shared code stands beside them. `people` has who asks, and what they may do.
 
 mod api;
+mod effects;
 mod events;
 mod follower;
 mod isolate;

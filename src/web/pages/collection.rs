@@ -151,7 +151,7 @@ fn repositories(view: &View, (name, c): (&Name, &Collection), troubles: &Trouble
                     (parts::maybe_link(koji.repo(&c.settings.hub, *id), id))
                     @if c.newest_repo == Some(*id) { " " small { "newest" } }
                 }
-                td { (word(r.state)) }
+                td { (r.state.word()) }
                 td.n.minor { @match r.create_event { Some(event) => (event), None => "–" } }
                 td { (resolved_on(r, c)) }
                 td.why {
@@ -230,10 +230,6 @@ impl Troubles {
             to.get_or_insert(at);
         }
     }
-}
-
-fn word(state: RepoState) -> String {
-    state.wire_name().map_or_else(|| format!("state {}", state.wire_number()), str::to_lowercase)
 }
 
 fn resolved_on(r: &Repo, c: &Collection) -> String {

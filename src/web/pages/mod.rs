@@ -9,7 +9,7 @@ mod over;
 mod overview;
 mod package;
 mod packages;
-pub(super) mod update;
+mod update;
 
 use axum::routing::{MethodRouter, get};
 

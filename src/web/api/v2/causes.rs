@@ -5,12 +5,12 @@ use serde::{Deserialize, Serialize};
 
 use super::answer::Time;
 use super::collections;
-use super::cursor::{Limit, List, mark, place};
+use super::cursor::{List, OfCollectionQuery, place};
 use super::operation::{Nothing, Operation, Seen, Shows, Topic};
 use crate::decide::causes::{CauseKind, OpenCause, Updated};
 use crate::event::CausesFound;
 use crate::model::{Name, Nvr, Seq, Timestamp};
-use crate::web::pages::update::effect;
+use crate::web::effects::effect;
 use crate::web::refusal::{Refusal, short};
 use crate::web::view::View;
 
@@ -100,21 +100,6 @@ pub(super) fn find<'a>(view: &'a View, id: &str) -> Result<&'a OpenCause, Refusa
     })
 }
 
-/// Which causes are wanted.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct CausesQuery {
-    /// Only of this collection.
-    #[serde(default)]
-    collection: Option<String>,
-    /// Number of items on a page.
-    #[serde(default)]
-    limit: Limit,
-    /// Where to go on: the `next` of the page before.
-    #[serde(default)]
-    cursor: Option<String>,
-}
-
 pub(super) struct Causes;
 
 impl Operation for Causes {
@@ -125,12 +110,12 @@ impl Operation for Causes {
     const ABOUT: &'static str = "The updates that break packages, those with most packages first, and everything else \
         that does: a group that does not install, a target that is gone.";
     type Path = Nothing;
-    type Query = CausesQuery;
+    type Query = OfCollectionQuery;
     type Answer<'a> = List<CauseView>;
 }
 
 impl Shows for Causes {
-    fn answer<'a>(seen: &Seen<'a>, _: Nothing, query: CausesQuery) -> Result<List<CauseView>, Refusal> {
+    fn answer<'a>(seen: &Seen<'a>, _: Nothing, query: OfCollectionQuery) -> Result<List<CauseView>, Refusal> {
         let only = query.collection.as_deref().map(|name| collections::find(seen.view, name)).transpose()?;
         let limit = query.limit.get()?;
         let after = query.cursor.as_deref().map(place::<(usize, String)>).transpose()?;
@@ -138,12 +123,10 @@ impl Shows for Causes {
         let mut found: Vec<&OpenCause> = seen.view.causes().iter().filter(wanted).collect();
         let by = |c: &OpenCause| (std::cmp::Reverse(c.packages.len()), c.id.clone());
         found.sort_by_cached_key(|c| by(c));
-        let matching = Some(found.len());
+        let matching = found.len();
         let after = after.map(|(packages, id)| (std::cmp::Reverse(packages), id));
-        let mut rest = found.into_iter().filter(|c| after.as_ref().is_none_or(|after| by(c) > *after));
-        let shown: Vec<&OpenCause> = rest.by_ref().take(limit).collect();
-        let next = rest.next().and_then(|_| shown.last()).map(|last| mark(&(last.packages.len(), &last.id)));
-        Ok(List { items: shown.into_iter().map(CauseView::from).collect(), next, matching })
+        let rest = found.into_iter().filter(|c| after.as_ref().is_none_or(|after| by(c) > *after));
+        Ok(List::cut(rest, (limit, matching), |last| (last.packages.len(), last.id.clone()), CauseView::from))
     }
 }
 

@@ -5,10 +5,9 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::cursor::{Limit, List, mark, place};
+use super::cursor::{List, PageQuery, place};
 use super::operation::{Nothing, Operation, Seen, Shows, Topic};
 use crate::fold::{Collection, Repo};
-use crate::model::koji::RepoState;
 use crate::model::nearest::did_you_mean;
 use crate::model::{Hub, Name, PackageState, RepoId};
 use crate::view::package::CollectionView;
@@ -137,18 +136,6 @@ impl Shows for OneCollection {
     }
 }
 
-/// Which repositories are wanted.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct PageQuery {
-    /// Number of items on a page.
-    #[serde(default)]
-    pub(super) limit: Limit,
-    /// Where to go on: the `next` of the page before.
-    #[serde(default)]
-    pub(super) cursor: Option<String>,
-}
-
 /// A repository of a collection's build tag.
 #[derive(Serialize, JsonSchema)]
 pub(super) struct RepositoryView {
@@ -188,24 +175,18 @@ impl Shows for Repositories {
         let all = hub.into_iter().flat_map(|hub| &hub.repos).filter(|(_, r)| r.tag == c.settings.build_tag);
         let mut found: Vec<(RepoId, &Repo)> = all.map(|(id, r)| (*id, r)).collect();
         found.sort_unstable_by_key(|(id, _)| std::cmp::Reverse(*id));
-        let matching = Some(found.len());
-        let mut rest = found.into_iter().filter(|(id, _)| before.is_none_or(|before| id.0 < before));
+        let matching = found.len();
+        let rest = found.into_iter().filter(|(id, _)| before.is_none_or(|before| id.0 < before));
         let item = |(id, r): (RepoId, &Repo)| RepositoryView {
             id: id.0,
-            state: word(r.state),
+            state: r.state.word(),
             koji_event: r.create_event,
             newest: c.newest_repo == Some(id),
             resolved_on: r.resolved.iter().filter(|(of, ..)| of == name).map(|(_, arch, _)| arch.clone()).collect(),
             link: seen.koji.repo(&c.settings.hub, id),
         };
-        let items: Vec<RepositoryView> = rest.by_ref().take(limit).map(item).collect();
-        let next = rest.next().and_then(|_| items.last()).map(|last| mark(&last.id));
-        Ok(List { items, next, matching })
+        Ok(List::cut(rest, (limit, matching), |(id, _)| id.0, item))
     }
-}
-
-fn word(state: RepoState) -> String {
-    state.wire_name().map_or_else(|| format!("state {}", state.wire_number()), str::to_lowercase)
 }
 
 /// The collections to compare.
@@ -251,11 +232,9 @@ impl Shows for Compare {
         let both = a.packages.keys().filter_map(|p| Some((p, state(a, p)?, state(b, p)?)));
         let mut found: Vec<_> = both.filter(|(_, a, b)| a != b).collect();
         found.sort_unstable();
-        let matching = Some(found.len());
-        let mut rest = found.into_iter().filter(|(p, ..)| after.as_ref().is_none_or(|after| *p > after));
+        let matching = found.len();
+        let rest = found.into_iter().filter(|(p, ..)| after.as_ref().is_none_or(|after| *p > after));
         let item = |(p, state, other): (&Name, _, _)| Differing { package: p.clone(), state, other };
-        let items: Vec<Differing> = rest.by_ref().take(limit).map(item).collect();
-        let next = rest.next().and_then(|_| items.last()).map(|last| mark(&last.package));
-        Ok(List { items, next, matching })
+        Ok(List::cut(rest, (limit, matching), |(package, ..)| (*package).clone(), item))
     }
 }

@@ -34,6 +34,49 @@ impl<T> List<T> {
     }
 }
 
+impl<T> List<T> {
+    /// Makes a page of what comes after the page before, in order. `place` says where an item stands,
+    /// for the next page.
+    pub(super) fn cut<I, P: Serialize>(
+        rest: impl IntoIterator<Item = I>,
+        (limit, matching): (usize, usize),
+        place: impl FnOnce(&I) -> P,
+        item: impl FnMut(I) -> T,
+    ) -> Self {
+        let mut rest = rest.into_iter();
+        let shown: Vec<I> = rest.by_ref().take(limit).collect();
+        let next = rest.next().and_then(|_| shown.last()).map(|last| mark(&place(last)));
+        Self { items: shown.into_iter().map(item).collect(), next, matching: Some(matching) }
+    }
+}
+
+/// Which page of a list is wanted.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PageQuery {
+    /// Number of items on a page.
+    #[serde(default)]
+    pub(super) limit: Limit,
+    /// Where to go on: the `next` of the page before.
+    #[serde(default)]
+    pub(super) cursor: Option<String>,
+}
+
+/// Of which collection, and which page of the list is wanted.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct OfCollectionQuery {
+    /// Only of this collection.
+    #[serde(default)]
+    pub(super) collection: Option<String>,
+    /// Number of items on a page.
+    #[serde(default)]
+    pub(super) limit: Limit,
+    /// Where to go on: the `next` of the page before.
+    #[serde(default)]
+    pub(super) cursor: Option<String>,
+}
+
 /// Writes a place as a mark.
 pub(super) fn mark(place: &impl Serialize) -> String {
     URL_SAFE_NO_PAD.encode(serde_json::to_vec(place).expect("a place is valid JSON"))

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::collections::CollectionPath;
-use super::cursor::{Limit, List, mark, place};
+use super::cursor::{Limit, List, PageQuery, mark, place};
 use super::operation::{Nothing, Operation, Reads, Topic};
 use super::package::InCollection;
 use crate::event::kinds::collection_subject;
@@ -208,20 +208,8 @@ impl Reads for OneEvent {
     }
 }
 
-/// Which events about a thing are wanted.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct TrailQuery {
-    /// Number of items on a page.
-    #[serde(default)]
-    limit: Limit,
-    /// Where to go on: the `next` of the page before.
-    #[serde(default)]
-    cursor: Option<String>,
-}
-
 /// Returns the events about a subject, newest first.
-async fn trail_of(site: &Site, subject: &str, query: TrailQuery) -> Result<List<CloudEvent>, Refusal> {
+async fn trail_of(site: &Site, subject: &str, query: PageQuery) -> Result<List<CloudEvent>, Refusal> {
     let limit = query.limit.get()?;
     let before = query.cursor.as_deref().map(place::<u64>).transpose()?;
     let before = before.map(sequence_after).transpose()?.flatten();
@@ -245,12 +233,12 @@ impl Operation for EventsOfPackage {
     const SUMMARY: &'static str = "Events about a package, newest first";
     const ABOUT: &'static str = "What happened to the package in the collection, as CloudEvents. Empty if nothing did.";
     type Path = InCollection;
-    type Query = TrailQuery;
+    type Query = PageQuery;
     type Answer<'a> = List<CloudEvent>;
 }
 
 impl Reads for EventsOfPackage {
-    async fn answer(site: &Site, path: InCollection, query: TrailQuery) -> Result<List<CloudEvent>, Refusal> {
+    async fn answer(site: &Site, path: InCollection, query: PageQuery) -> Result<List<CloudEvent>, Refusal> {
         trail_of(site, &collection_subject(&path.collection, Some(&path.package)), query).await
     }
 }
@@ -264,12 +252,12 @@ impl Operation for EventsOfCollection {
     const SUMMARY: &'static str = "Events about a collection, newest first";
     const ABOUT: &'static str = "What happened to the collection as a whole, as CloudEvents. Empty if nothing did.";
     type Path = CollectionPath;
-    type Query = TrailQuery;
+    type Query = PageQuery;
     type Answer<'a> = List<CloudEvent>;
 }
 
 impl Reads for EventsOfCollection {
-    async fn answer(site: &Site, path: CollectionPath, query: TrailQuery) -> Result<List<CloudEvent>, Refusal> {
+    async fn answer(site: &Site, path: CollectionPath, query: PageQuery) -> Result<List<CloudEvent>, Refusal> {
         trail_of(site, &collection_subject(&path.collection, None), query).await
     }
 }

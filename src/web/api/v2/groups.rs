@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::collections;
-use super::cursor::{Limit, List, mark, place};
+use super::cursor::{Limit, List, place};
 use super::operation::{Nothing, Operation, Seen, Shows, Topic};
 use crate::fold::{Collection, Group};
 use crate::model::Name;
@@ -110,11 +110,9 @@ impl Shows for Groups {
         let of = counted(seen.view, query.collection.as_deref())?;
         let (limit, after) = (query.limit.get()?, query.cursor.as_deref().map(place::<Name>).transpose()?);
         let all = &seen.view.state.groups;
-        let mut rest = all.iter().filter(|(name, _)| after.as_ref().is_none_or(|after| *name > after));
-        let items: Vec<_> =
-            rest.by_ref().take(limit).map(|group| GroupSummary::of(group, of.iter().copied())).collect();
-        let next = rest.next().and_then(|_| items.last()).map(|last| mark(last.group));
-        Ok(List { items, next, matching: Some(all.len()) })
+        let rest = all.iter().filter(|(name, _)| after.as_ref().is_none_or(|after| *name > after));
+        let item = |group| GroupSummary::of(group, of.iter().copied());
+        Ok(List::cut(rest, (limit, all.len()), |(name, _)| (*name).clone(), item))
     }
 }
 

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::answer::Time;
 use super::collections::find;
-use super::cursor::{Limit, List, mark, place};
+use super::cursor::{List, OfCollectionQuery, place};
 use super::operation::{Nothing, Operation, Seen, Shows, Topic};
 use super::package::ReasonView;
 use crate::decide::plan::names;
@@ -69,21 +69,6 @@ impl Shows for Running {
     }
 }
 
-/// Which packages of the queue are wanted.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct QueueQuery {
-    /// Only of this collection.
-    #[serde(default)]
-    collection: Option<String>,
-    /// Number of items on a page.
-    #[serde(default)]
-    limit: Limit,
-    /// Where to go on: the `next` of the page before.
-    #[serde(default)]
-    cursor: Option<String>,
-}
-
 /// A package that is due.
 #[derive(Serialize, JsonSchema)]
 pub(super) struct DueView {
@@ -109,12 +94,12 @@ impl Operation for Queue {
     const ABOUT: &'static str = "Highest priority first. A package that is due is rebuilt when limits and load allow \
         it; each says what it waits for.";
     type Path = Nothing;
-    type Query = QueueQuery;
+    type Query = OfCollectionQuery;
     type Answer<'a> = List<DueView>;
 }
 
 impl Shows for Queue {
-    fn answer<'a>(seen: &Seen<'a>, _: Nothing, query: QueueQuery) -> Result<List<DueView>, Refusal> {
+    fn answer<'a>(seen: &Seen<'a>, _: Nothing, query: OfCollectionQuery) -> Result<List<DueView>, Refusal> {
         let (view, limit) = (seen.view, query.limit.get()?);
         let (state, queue) = (&view.state, view.queue());
         let only = query.collection.as_deref().map(|name| find(view, name)).transpose()?;
@@ -130,25 +115,25 @@ impl Shows for Queue {
             })
             .collect();
         found.sort_by(|a, b| (b.0, &a.1, &a.2).cmp(&(a.0, &b.1, &b.2)));
-        let matching = Some(found.len());
+        let matching = found.len();
         let is_after = |(points, package, collection): &(Points, Name, Name)| {
             after.as_ref().is_none_or(|(p, name, of)| (-points.0, package, collection) > (-p, name, of))
         };
-        let mut rest = found.into_iter().filter(is_after);
-        let shown: Vec<(Points, Name, Name)> = rest.by_ref().take(limit).collect();
-        let next = rest.next().and_then(|_| shown.last()).map(|(points, p, c)| mark(&(points.0, p, c)));
+        let rest = found.into_iter().filter(is_after);
         let item = |(points, package, collection): (Points, Name, Name)| {
-            let why = queue.why(state, &collection, &package)?;
-            Some(DueView {
+            let why = queue.why(state, &collection, &package).expect("what is due is in the state");
+            DueView {
                 priority: points.0,
                 chosen: why.chosen,
                 held_by: why.deciding.iter().map(ReasonView::from).collect(),
                 arches: why.arches,
                 collection,
                 package,
-            })
+            }
         };
-        Ok(List { items: shown.into_iter().filter_map(item).collect(), next, matching })
+        let last =
+            |(points, package, collection): &(Points, Name, Name)| (points.0, package.clone(), collection.clone());
+        Ok(List::cut(rest, (limit, matching), last, item))
     }
 }
 
