@@ -1,4 +1,8 @@
-//! Secrets that we give to people and programs. Only their hashes are stored.
+//! Secrets: those that we give to people and programs, of which only hashes are stored, and files with
+//! those that others gave us.
+
+use std::io;
+use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -30,6 +34,31 @@ impl std::fmt::Debug for Secret {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Secret").field("id", &self.id).finish_non_exhaustive()
     }
+}
+
+/// Largest file with a secret of others, in bytes. Real ones have some hundred bytes.
+const FILE_BYTES_MAX: u64 = 64 << 10;
+
+/// Returns the content of a file with a secret that others gave us.
+///
+/// # Errors
+/// Returns an error if the file cannot be read, or is too large.
+pub fn of_file(path: &Path) -> io::Result<String> {
+    let size = std::fs::metadata(path)?.len();
+    if size > FILE_BYTES_MAX {
+        return Err(io::Error::other(format!("{size} bytes long, at most {FILE_BYTES_MAX}")));
+    }
+    std::fs::read_to_string(path)
+}
+
+/// Returns the first line of such a file.
+///
+/// # Errors
+/// Returns the errors of [`of_file`], and one if the line is empty.
+pub fn first_line(path: &Path) -> io::Result<String> {
+    let text = of_file(path)?;
+    let line = text.lines().next().filter(|line| !line.is_empty());
+    line.map(str::to_owned).ok_or_else(|| io::Error::other("its first line is empty"))
 }
 
 /// Returns the hash of a secret. Secrets are random, so a fast hash is enough: nobody can try them

@@ -10,10 +10,7 @@ use std::path::{Path, PathBuf};
 use async_nats::ConnectOptions;
 
 use super::JetStreamError;
-
-/// Largest file with a password, a token or credentials, in bytes. Real ones have some hundred
-/// bytes.
-const SECRET_BYTES_MAX: u64 = 64 << 10;
+use crate::base::secret;
 
 /// How to reach the server.
 #[derive(Clone, Default)]
@@ -148,20 +145,11 @@ fn decoded(text: &str) -> Option<String> {
 }
 
 fn first_line(path: &Path) -> Result<String, JetStreamError> {
-    let text = read(path)?;
-    match text.lines().next().filter(|line| !line.is_empty()) {
-        Some(line) => Ok(line.to_owned()),
-        None => Err(unreadable(path, std::io::Error::other("its first line is empty"))),
-    }
+    secret::first_line(path).map_err(|e| unreadable(path, e))
 }
 
 fn read(path: &Path) -> Result<String, JetStreamError> {
-    let size = std::fs::metadata(path).map_err(|e| unreadable(path, e))?.len();
-    if size > SECRET_BYTES_MAX {
-        let why = format!("{size} bytes long, at most {SECRET_BYTES_MAX}");
-        return Err(unreadable(path, std::io::Error::other(why)));
-    }
-    std::fs::read_to_string(path).map_err(|e| unreadable(path, e))
+    secret::of_file(path).map_err(|e| unreadable(path, e))
 }
 
 fn unreadable(path: &Path, source: std::io::Error) -> JetStreamError {

@@ -3,7 +3,6 @@
 //! The name and the teams come from claims that the configuration names, of the ID token or else of
 //! the provider's userinfo, as at Fedora Accounts.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +19,7 @@ use serde_json::{Map, Value};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use crate::base::tls;
+use crate::base::{secret, tls};
 use crate::config::OidcConfig;
 use crate::model::causes::with_causes;
 use crate::web::refusal::Refusal;
@@ -33,8 +32,6 @@ const ANSWER_MAX: Duration = Duration::from_secs(10);
 const ANSWER_BYTES_MAX: usize = 1 << 20;
 /// How long what the provider says of itself, and its keys, count.
 const KNOWN_FOR: Duration = Duration::from_secs(600);
-/// Largest file with a secret, in bytes.
-const SECRET_BYTES_MAX: u64 = 4 << 10;
 
 /// Why a provider cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -114,8 +111,8 @@ impl Oidc {
     /// Returns a [`ProviderError`] if a file cannot be read or an address is none.
     pub fn new(config: &OidcConfig, url: &str) -> Result<Self, ProviderError> {
         let wrong = |what: &str, why: &dyn std::fmt::Display| ProviderError::Setting(format!("`{what}`: {why}"));
-        let secret = config.client_secret_file.as_deref().map(first_line).transpose();
-        let secret = secret.map_err(|e| wrong("client_secret_file", &e))?;
+        let client_secret = config.client_secret_file.as_deref().map(secret::first_line).transpose();
+        let client_secret = client_secret.map_err(|e| wrong("client_secret_file", &e))?;
         let roots = match &config.ca_cert {
             None => tls::system(),
             Some(path) => {
@@ -136,7 +133,7 @@ impl Oidc {
         Ok(Self(Arc::new(Inner {
             issuer: IssuerUrl::new(config.issuer.clone()).map_err(|e| wrong("issuer", &e))?,
             client_id: ClientId::new(config.client_id.clone()),
-            client_secret: secret.map(ClientSecret::new),
+            client_secret: client_secret.map(ClientSecret::new),
             redirect: RedirectUrl::new(redirect).map_err(|e| wrong("url", &e))?,
             scopes: config.scopes.clone(),
             name_claim: config.name_claim.clone(),
@@ -258,16 +255,4 @@ fn unavailable(error: &(dyn std::error::Error + 'static)) -> Refusal {
 fn forbidden(error: &(dyn std::error::Error + 'static)) -> Refusal {
     tracing::warn!(error = %with_causes(error), "a login was refused");
     Refusal::Forbidden("the provider's answer does not prove who you are; log in again".to_owned())
-}
-
-/// Returns the first line of a file with a secret.
-fn first_line(path: &Path) -> Result<String, String> {
-    let named = |why: &dyn std::fmt::Display| format!("{}: {why}", path.display());
-    let size = std::fs::metadata(path).map_err(|e| named(&e))?.len();
-    if size > SECRET_BYTES_MAX {
-        return Err(named(&format!("it has {size} bytes; a secret has at most {SECRET_BYTES_MAX}")));
-    }
-    let text = std::fs::read_to_string(path).map_err(|e| named(&e))?;
-    let line = text.lines().next().unwrap_or_default().trim().to_owned();
-    if line.is_empty() { Err(named(&"its first line is empty")) } else { Ok(line) }
 }
