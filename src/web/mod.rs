@@ -220,7 +220,7 @@ fn timed(route: MethodRouter<Site>, name: &'static str, site: &Site) -> MethodRo
                     response
                 }
             };
-            metrics.web_request(name, response.status().as_u16(), watch.seconds());
+            metrics.web_request(name.trim_start_matches('/'), response.status().as_u16(), watch.seconds());
             response
         }
     }))

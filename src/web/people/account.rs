@@ -8,7 +8,7 @@ use maud::{Markup, html};
 use serde::Deserialize;
 
 use super::form::{go, is_of_session, is_ours};
-use super::login::private;
+use super::login::{answer, private};
 use super::rights::editors;
 use super::who::{By, Identity, Person};
 use crate::base::clock;
@@ -17,7 +17,7 @@ use crate::log::credentials::Scope;
 use crate::log::{Credential, CredentialKind, Credentials as _, LogError};
 use crate::web::parts::{self, AsOf};
 use crate::web::refusal::{Refusal, short};
-use crate::web::reply::{Asked, Content, refuse, reply};
+use crate::web::reply::{Asked, Content, reply};
 use crate::web::{Site, links};
 
 /// Longest life of a token, in days.
@@ -67,7 +67,7 @@ fn body(site: &Site, person: &Person, all: &[Credential], new: Option<&str>) -> 
             dt { "You may change" }
             dd {
                 @if person.is_admin { "everything" } @else if settings.everybody_edits { "every package" }
-                @else { "packages that you own" }
+                @else { "packages that you own, and groups that you maintain" }
             }
             dt { "A package may be changed by" } dd { (editors(settings.everybody_edits)) }
         }
@@ -130,7 +130,7 @@ pub(super) async fn make_token(
     headers: HeaderMap,
     form: Result<Form<NewToken>, FormRejection>,
 ) -> Response<Body> {
-    let done = async {
+    answer(&site, &asked, async {
         is_ours(&headers, site.people.settings())?;
         let wanted = form?.0;
         is_of_session(&who, &wanted.form)?;
@@ -159,8 +159,8 @@ pub(super) async fn make_token(
         };
         site.log.put_credential(&token, &secret.hash).await.map_err(LogError::from)?;
         Ok(private(shown(&site, &asked, person, Some(&secret.text)).await))
-    };
-    done.await.unwrap_or_else(|refusal| private(refuse(&site.follower.status(), &asked, refusal)))
+    })
+    .await
 }
 
 /// What the form that ends a session or token has.
@@ -178,7 +178,7 @@ pub(super) async fn revoke(
     headers: HeaderMap,
     form: Result<Form<Revoked>, FormRejection>,
 ) -> Response<Body> {
-    let done = async {
+    answer(&site, &asked, async {
         is_ours(&headers, site.people.settings())?;
         let wanted = form?.0;
         is_of_session(&who, &wanted.form)?;
@@ -187,6 +187,6 @@ pub(super) async fn revoke(
             true => Ok(go("/account", &[])),
             false => Err(Refusal::not_found("you have no such session or token")),
         }
-    };
-    done.await.unwrap_or_else(|refusal| private(refuse(&site.follower.status(), &asked, refusal)))
+    })
+    .await
 }

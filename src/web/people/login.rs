@@ -116,6 +116,15 @@ pub(super) fn private(mut response: Response<Body>) -> Response<Body> {
     response
 }
 
+/// Returns a response, or says why there is none. Neither is for caches.
+pub(super) async fn answer(
+    site: &Site,
+    asked: &Asked,
+    made: impl Future<Output = Result<Response<Body>, Refusal>>,
+) -> Response<Body> {
+    made.await.unwrap_or_else(|refusal| private(refuse(&site.follower.status(), asked, refusal)))
+}
+
 /// What the form with a token has.
 #[derive(Deserialize)]
 pub(super) struct TokenForm {
@@ -131,7 +140,7 @@ pub(super) async fn token(
     headers: HeaderMap,
     form: Result<Form<TokenForm>, FormRejection>,
 ) -> Response<Body> {
-    let done = async {
+    answer(&site, &asked, async {
         is_ours(&headers, site.people.settings())?;
         if !site.people.opens() {
             return Err(Refusal::Forbidden("nobody can log in here: these pages only show a log".to_owned()));
@@ -147,8 +156,8 @@ pub(super) async fn token(
         }
         let session = begin(&site, token.person, token.teams).await?;
         Ok(go(&within(&form.next), &[session]))
-    };
-    done.await.unwrap_or_else(|refusal| private(refuse(&site.follower.status(), &asked, refusal)))
+    })
+    .await
 }
 
 /// Makes a session, always a new one, and returns its cookie.
@@ -175,7 +184,7 @@ pub(super) async fn start(
     asked: Asked,
     query: Result<Query<Next>, QueryRejection>,
 ) -> Response<Body> {
-    let done = async {
+    answer(&site, &asked, async {
         let settings = site.people.settings();
         let (next, oidc) = (within(&query?.0.next), site.people.oidc());
         let oidc = oidc.ok_or_else(|| Refusal::not_found("this site has no provider of logins"))?;
@@ -183,8 +192,8 @@ pub(super) async fn start(
         let browser = Secret::draw();
         site.people.begun().put(browser.hash, attempt, next, clock::now());
         Ok(go(&address, &[cookie(ATTEMPT_COOKIE, Some(&browser.text), ATTEMPT_SECS, settings)]))
-    };
-    done.await.unwrap_or_else(|refusal| private(refuse(&site.follower.status(), &asked, refusal)))
+    })
+    .await
 }
 
 /// What the provider sends back.
@@ -204,7 +213,7 @@ pub(super) async fn callback(
     headers: HeaderMap,
     query: Result<Query<Returned>, QueryRejection>,
 ) -> Response<Body> {
-    let done = async {
+    answer(&site, &asked, async {
         let (settings, returned) = (site.people.settings(), query?.0);
         let oidc = site.people.oidc().ok_or_else(|| Refusal::not_found("this site has no provider of logins"))?;
         let browser = super::who::cookie(&headers, ATTEMPT_COOKIE).unwrap_or_default();
@@ -227,8 +236,8 @@ pub(super) async fn callback(
         let teams = known.teams.into_iter().filter(|team| team.len() <= NAME_BYTES_MAX).take(TEAMS_MAX).collect();
         let session = begin(&site, name, teams).await?;
         Ok(go(&next, &[session, cookie(ATTEMPT_COOKIE, None, 0, settings)]))
-    };
-    done.await.unwrap_or_else(|refusal| private(refuse(&site.follower.status(), &asked, refusal)))
+    })
+    .await
 }
 
 /// The mark of a form.
@@ -245,7 +254,7 @@ pub(super) async fn logout(
     headers: HeaderMap,
     form: Result<Form<Marked>, FormRejection>,
 ) -> Response<Body> {
-    let done = async {
+    answer(&site, &asked, async {
         is_ours(&headers, site.people.settings())?;
         is_of_session(&who, &form?.0.form)?;
         if let Some(person) = who.person()
@@ -254,8 +263,8 @@ pub(super) async fn logout(
             site.log.revoke(id, Some(&person.name)).await.map_err(LogError::from)?;
         }
         Ok(go("/login", &[cookie(COOKIE, None, 0, site.people.settings())]))
-    };
-    done.await.unwrap_or_else(|refusal| private(refuse(&site.follower.status(), &asked, refusal)))
+    })
+    .await
 }
 
 impl From<FormRejection> for Refusal {

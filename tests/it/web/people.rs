@@ -172,6 +172,7 @@ async fn a_token_logs_in_and_a_session_ends() {
     let log = ingested(dir.path()).await;
     let pages = with_tokens(&log).await;
     let at = pages.address;
+    let (head, counts) = (log.head().await.unwrap(), log.counts().await.unwrap());
     let secret = token(&log, "root", &["read", "write", "admin"], 1).await;
     let mut browser = Browser::default();
     let to_login = browser.get(at, "/account").await;
@@ -210,6 +211,9 @@ async fn a_token_logs_in_and_a_session_ends() {
     assert_eq!((out.status, browser.session(at)), (303, None));
     assert_eq!(before.clone().get(at, "/account").await.status, 303, "the cookie is worth nothing any more");
     assert_eq!(other.get(at, "/account").await.status, 200, "another login goes on");
+    // Nothing of this is in the log, and so in no export and on no bus.
+    assert_eq!(log.head().await.unwrap(), head);
+    assert_eq!(log.counts().await.unwrap(), counts);
     pages.stop().await;
 }
 
