@@ -237,7 +237,12 @@ fn untold(base: &UnitVerdicts, unit: &UnitVerdicts) -> Vec<(u32, SmolStr)> {
     let known = told(base, &unit.packages, Vec::new()).unwrap_or_default();
     let was = |at: usize| known.get(at).map_or("", SmolStr::as_str);
     let news = (0..).zip(&unit.built_from).filter(|(at, source)| was(*at as usize) != source.as_str());
-    news.map(|(at, source)| (at, source.clone())).collect()
+    let mut news: Vec<(u32, SmolStr)> = news.map(|(at, source)| (at, source.clone())).collect();
+    // If the base has none and nothing is told, it is read as a table without source packages.
+    if let (true, true, Some(first)) = (news.is_empty(), base.built_from.is_empty(), unit.built_from.first()) {
+        news.push((0, first.clone()));
+    }
+    news
 }
 
 /// Where the packages of one table are in another one.

@@ -127,6 +127,22 @@ proptest! {
     }
 }
 
+/// The first package after an empty table may have an unknown source.
+#[test]
+fn unknown_sources_after_an_empty_table_are_read() {
+    let mut world = World::default();
+    for source in 'A'..='F' {
+        world.sources.insert(source, (1, BTreeMap::new()));
+    }
+    let Kept { stored: first, closures: base, .. } = store(unit(&world, 1), None).unwrap();
+    world.sources.insert('A', (1, BTreeMap::from([('a', 1)])));
+    let with_package = unit(&world, 2);
+    assert_eq!((base.unit.built_from.len(), &with_package.built_from[..]), (0, &[SmolStr::default()][..]));
+    let Kept { stored, .. } = store(with_package.clone(), Some((&digest(&first), &base))).unwrap();
+    let Stored::Differs(differs) = Stored::from_bytes(&stored).unwrap() else { panic!("little differs") };
+    assert_eq!(differs.applied(&base).unwrap().unit, with_package);
+}
+
 fn distribution() -> World {
     let mut world = World::default();
     for source in 'A'..='Z' {
